@@ -1,0 +1,118 @@
+package io.github.rollcall;
+
+import java.util.Set;
+import java.util.function.Supplier;
+import software.amazon.awssdk.awscore.exception.AwsErrorDetails;
+import software.amazon.awssdk.awscore.exception.AwsServiceException;
+import software.amazon.awssdk.core.exception.AbortedException;
+import software.amazon.awssdk.core.exception.ApiCallAttemptTimeoutException;
+import software.amazon.awssdk.core.exception.ApiCallTimeoutException;
+import software.amazon.awssdk.core.exception.SdkException;
+
+/** One call to AWS, with its errors told apart as the exit codes of {@link Exit} do. */
+public final class AwsCall {
+    private static final Set<String> THROTTLING = Set.of("DependencyThrottle", "PriorRequestNotComplete");
+    private static final Set<String> ABSENT =
+            Set.of("LoadBalancerNotFound", "AccessPointNotFound", "TargetGroupNotFound", "ValidationError");
+    /** Members that AWS does not take now: not running yet, or too many. Somebody else may mend that meanwhile. */
+    private static final Set<String> NOT_NOW = Set.of(
+            "InvalidInstance", "InvalidTarget", "TooManyTargets", "TooManyRegistrationsForTargetId");
+
+    private static final Set<String> REFUSED = Set.of(
+            "AccessDenied",
+            "AccessDeniedException",
+            "UnauthorizedOperation",
+            "AuthFailure",
+            "OptInRequired",
+            "InvalidClientTokenId",
+            "UnrecognizedClientException",
+            "SignatureDoesNotMatch",
+            "MissingAuthenticationToken",
+            "IncompleteSignature",
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "RequestExpired");
+
+    private AwsCall() {}
+
+    /**
+     * Makes the call.
+     *
+     * @throws Failure with AWS's own words, its error code, and the exit code that goes with it
+     */
+    public static <T> T of(Supplier<T> call) {
+        try {
+            return call.get();
+        } catch (AwsServiceException e) {
+            throw said(e);
+        } catch (SdkException e) {
+            throw unsaid(e);
+        }
+    }
+
+    /** AWS's error code of a failure that it was the cause of, such as {@code InvalidInstance}; else empty. */
+    static String code(Failure failure) {
+        return failure.getCause() instanceof AwsServiceException e ? details(e).errorCode() : "";
+    }
+
+    static boolean isThrottling(AwsServiceException e) {
+        return e.isThrottlingException() || THROTTLING.contains(String.valueOf(details(e).errorCode()));
+    }
+
+    private static AwsErrorDetails details(AwsServiceException e) {
+        return e.awsErrorDetails() == null
+                ? AwsErrorDetails.builder().errorCode("").errorMessage("").build()
+                : e.awsErrorDetails();
+    }
+
+    private static Failure said(AwsServiceException e) {
+        String code = String.valueOf(details(e).errorCode());
+        String words = String.valueOf(details(e).errorMessage()).replaceAll("\\.$", "") + " (" + code + ")";
+        if (isThrottling(e)) {
+            return new Failure(Exit.TEMPORARY, "throttled by AWS: " + words, e);
+        }
+        if (REFUSED.contains(code)) {
+            return new Failure(Exit.REFUSED, "refused by AWS: " + words + "; check the credentials and the policy", e);
+        }
+        if (ABSENT.contains(code)) {
+            return new Failure(Exit.CONFIG, "not found: " + words + "; check the name and the region", e);
+        }
+        if (NOT_NOW.contains(code)) {
+            return new Failure(Exit.TEMPORARY, "not taken by AWS: " + words, e);
+        }
+        if (e.statusCode() >= 500 || e.statusCode() < 400) {
+            return new Failure(Exit.UNAVAILABLE, "AWS is not in order: HTTP " + e.statusCode() + " " + words, e);
+        }
+        return e.statusCode() == 401 || e.statusCode() == 403
+                ? new Failure(Exit.REFUSED, "refused by AWS: " + words, e)
+                : new Failure(Exit.CONFIG, "rejected by AWS: " + words, e);
+    }
+
+    private static Failure unsaid(SdkException e) {
+        String words = rootMessage(e);
+        if (e instanceof AbortedException) {
+            return new Failure(Exit.TEMPORARY, "given up: the call was interrupted", e);
+        }
+        if (e instanceof ApiCallAttemptTimeoutException || e instanceof ApiCallTimeoutException) {
+            return new Failure(Exit.UNAVAILABLE, "AWS did not answer within --aws-timeout", e);
+        }
+        if (String.valueOf(e.getMessage()).startsWith("Unable to load credentials")) {
+            boolean away = e.getMessage().contains("Failed to load credentials from IMDS");
+            return new Failure(
+                    away ? Exit.UNAVAILABLE : Exit.REFUSED,
+                    "no AWS credentials: give the instance a role, or set AWS_ACCESS_KEY_ID and"
+                            + " AWS_SECRET_ACCESS_KEY, or a profile",
+                    e);
+        }
+        return new Failure(Exit.UNAVAILABLE, "AWS cannot be reached: " + words, e);
+    }
+
+    private static String rootMessage(Throwable e) {
+        Throwable root = e;
+        while (root.getCause() != null) {
+            root = root.getCause();
+        }
+        String message = root.getMessage() == null ? root.getClass().getSimpleName() : root.getMessage();
+        return root instanceof java.net.UnknownHostException ? "unknown host " + message : message;
+    }
+}

@@ -1,0 +1,158 @@
+package io.github.rollcall;
+
+import java.net.URI;
+import java.time.Duration;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentMap;
+import java.util.concurrent.atomic.LongAdder;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
+import software.amazon.awssdk.auth.credentials.AwsCredentialsProvider;
+import software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider;
+import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
+import software.amazon.awssdk.awscore.client.builder.AwsClientBuilder;
+import software.amazon.awssdk.awscore.client.builder.AwsSyncClientBuilder;
+import software.amazon.awssdk.awscore.exception.AwsServiceException;
+import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
+import software.amazon.awssdk.core.SdkSystemSetting;
+import software.amazon.awssdk.core.exception.SdkClientException;
+import software.amazon.awssdk.core.interceptor.Context;
+import software.amazon.awssdk.core.interceptor.ExecutionAttributes;
+import software.amazon.awssdk.core.interceptor.ExecutionInterceptor;
+import software.amazon.awssdk.core.interceptor.SdkExecutionAttribute;
+import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
+import software.amazon.awssdk.regions.Region;
+import software.amazon.awssdk.regions.providers.AwsProfileRegionProvider;
+import software.amazon.awssdk.regions.providers.AwsRegionProviderChain;
+import software.amazon.awssdk.regions.providers.SystemSettingsRegionProvider;
+import software.amazon.awssdk.retries.api.RetryStrategy;
+
+/**
+ * How AWS is reached: the SDK's own chains for credentials and region, and the options that bound a call. Part of a
+ * command by {@code @Mixin}; thread-safe once the options are parsed.
+ */
+public final class AwsOptions {
+    @Spec(Spec.Target.MIXEE)
+    private CommandSpec spec;
+
+    @Option(
+            names = "--region",
+            paramLabel = "REGION",
+            description = "AWS region (default: the SDK's chain, then the metadata service).")
+    private String region;
+
+    private URI endpoint;
+
+    @Option(
+            names = "--aws-timeout",
+            paramLabel = "DURATION",
+            description = "How long one attempt of an AWS call may take (default: ${DEFAULT-VALUE}).",
+            defaultValue = "5s")
+    private Duration timeout;
+
+    @Option(
+            names = "--aws-retries",
+            paramLabel = "N",
+            description = "How often a failed AWS call is tried again at once (default: ${DEFAULT-VALUE}).",
+            defaultValue = "2")
+    private int retries;
+
+    private final ConcurrentMap<String, LongAdder> calls = new ConcurrentHashMap<>();
+
+    @Option(
+            names = "--endpoint-url",
+            paramLabel = "URL",
+            description = "Send AWS calls here (default: AWS_ENDPOINT_URL, else the region's endpoints).")
+    void setEndpoint(String url) {
+        try {
+            endpoint = URI.create(url);
+        } catch (IllegalArgumentException e) {
+            endpoint = null;
+        }
+        if (endpoint == null || endpoint.getHost() == null || !String.valueOf(endpoint.getScheme()).matches("https?")) {
+            throw new ParameterException(
+                    spec.commandLine(), "--endpoint-url is '" + url + "': expected an http or https URL");
+        }
+    }
+
+    /**
+     * A client of one service, made with these options.
+     *
+     * @throws Failure when there is no region to be found; configuration, or unavailable where the metadata service
+     *     that should have said it is away
+     */
+    public <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
+        // IMDSv1 answers whoever can make this host send a GET; the SDK would fall back to it for credentials.
+        System.setProperty(SdkSystemSetting.AWS_EC2_METADATA_V1_DISABLED.property(), "true");
+        builder.region(Region.of(region()))
+                .credentialsProvider(credentials())
+                .httpClientBuilder(
+                        UrlConnectionHttpClient.builder().connectionTimeout(timeout).socketTimeout(timeout))
+                .overrideConfiguration(c -> c.apiCallAttemptTimeout(timeout)
+                        .retryStrategy(retryStrategy())
+                        .addExecutionInterceptor(new Attempts()));
+        if (endpoint != null) {
+            builder.endpointOverride(endpoint);
+        }
+        return builder.build();
+    }
+
+    /** How many attempts of AWS calls there were so far, by {@code OPERATION STATUS}; live, for metrics. */
+    public ConcurrentMap<String, LongAdder> calls() {
+        return calls;
+    }
+
+    /** The region, as {@code --region}, the SDK's chain, {@code AWS_DEFAULT_REGION} and the metadata service say. */
+    String region() {
+        if (region != null) {
+            return region;
+        }
+        try {
+            return new AwsRegionProviderChain(new SystemSettingsRegionProvider(), new AwsProfileRegionProvider())
+                    .getRegion()
+                    .id();
+        } catch (SdkClientException notConfigured) {
+            String boto = System.getenv("AWS_DEFAULT_REGION");
+            String found = boto != null && !boto.isBlank() ? boto : Instance.here().region();
+            if (found == null) {
+                throw new Failure(
+                        Exit.CONFIG, "no region: give --region or AWS_REGION", notConfigured);
+            }
+            return found;
+        }
+    }
+
+    private RetryStrategy retryStrategy() {
+        return AwsRetryStrategy.standardRetryStrategy().toBuilder()
+                .maxAttempts(retries + 1)
+                .retryOnException(e -> e instanceof AwsServiceException s
+                        && s.awsErrorDetails() != null
+                        && AwsCall.isThrottling(s))
+                .build();
+    }
+
+    /** The originals' variables are honoured where the standard ones are absent. */
+    private static AwsCredentialsProvider credentials() {
+        String id = System.getenv("AWS_ACCESS_KEY");
+        String secret = System.getenv("AWS_SECRET_KEY");
+        boolean legacy = id != null
+                && secret != null
+                && SdkSystemSetting.AWS_ACCESS_KEY_ID.getStringValue().isEmpty();
+        return legacy
+                ? StaticCredentialsProvider.create(AwsBasicCredentials.create(id, secret))
+                : DefaultCredentialsProvider.builder().build();
+    }
+
+    private final class Attempts implements ExecutionInterceptor {
+        @Override
+        public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes attributes) {
+            String operation = attributes.getAttribute(SdkExecutionAttribute.OPERATION_NAME);
+            int status = context.httpResponse().statusCode();
+            calls.computeIfAbsent(operation + " " + status, key -> new LongAdder()).increment();
+            Log.of("aws").debug("called", "operation", operation, "status", status);
+        }
+    }
+}
