@@ -1,0 +1,154 @@
+package io.github.rollcall.harness;
+
+import java.net.URI;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.atomic.AtomicInteger;
+import software.amazon.awssdk.auth.credentials.AwsBasicCredentials;
+import software.amazon.awssdk.auth.credentials.AwsCredentials;
+import software.amazon.awssdk.auth.credentials.StaticCredentialsProvider;
+import software.amazon.awssdk.awscore.client.builder.AwsClientBuilder;
+import software.amazon.awssdk.awscore.client.builder.AwsSyncClientBuilder;
+import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
+import software.amazon.awssdk.regions.Region;
+import software.amazon.awssdk.services.ec2.Ec2Client;
+import software.amazon.awssdk.services.ec2.model.Instance;
+import software.amazon.awssdk.services.elasticloadbalancing.ElasticLoadBalancingClient;
+import software.amazon.awssdk.services.elasticloadbalancingv2.ElasticLoadBalancingV2Client;
+import software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetTypeEnum;
+
+/**
+ * AWS, played by {@code moto_server} from the PATH, with what a test needs of it. Thread-safe; names are given out once
+ * each, so that tests can share one.
+ */
+public final class Moto implements AutoCloseable {
+    /** The region of everything that is made here. */
+    public static final String REGION = "us-east-1";
+
+    private static Moto shared;
+    private static final AtomicInteger NAMES = new AtomicInteger();
+
+    private final Process process;
+    private final URI url;
+
+    /** Clients of the services, with a key that may do everything. */
+    public final ElasticLoadBalancingClient elb;
+
+    public final ElasticLoadBalancingV2Client elbv2;
+    public final Ec2Client ec2;
+
+    private Moto(Map<String, String> environment) {
+        int port = Servers.freePort();
+        ProcessBuilder command = new ProcessBuilder("moto_server", "-H", "127.0.0.1", "-p", String.valueOf(port));
+        command.environment().putAll(environment);
+        process = Servers.start(command, port);
+        url = URI.create("http://127.0.0.1:" + port);
+        elb = client(ElasticLoadBalancingClient.builder());
+        elbv2 = client(ElasticLoadBalancingV2Client.builder());
+        ec2 = client(Ec2Client.builder());
+    }
+
+    /** The one that all tests of this JVM may use together; it ends with the JVM. */
+    public static synchronized Moto shared() {
+        if (shared == null) {
+            shared = start();
+        }
+        return shared;
+    }
+
+    /** One of its own. */
+    public static Moto start() {
+        return new Moto(Map.of());
+    }
+
+    /** One that checks IAM policies after the first {@code calls} calls, which set the scene. */
+    public static Moto enforcingIamAfter(int calls) {
+        return new Moto(Map.of("INITIAL_NO_AUTH_ACTION_COUNT", String.valueOf(calls)));
+    }
+
+    /** Where it listens; for {@code AWS_ENDPOINT_URL}. */
+    public URI url() {
+        return url;
+    }
+
+    /** A client of any service, with a key that may do everything. */
+    public <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
+        return client(builder, AwsBasicCredentials.create("AKIAROLLCALLTEST", "test"));
+    }
+
+    /** A client of any service with a given key. */
+    public <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder, AwsCredentials key) {
+        return builder.region(Region.of(REGION))
+                .endpointOverride(url)
+                .credentialsProvider(StaticCredentialsProvider.create(key))
+                .httpClientBuilder(UrlConnectionHttpClient.builder())
+                .build();
+    }
+
+    /** A name that nothing else here has. */
+    public static String name(String stem) {
+        return stem + "-" + NAMES.incrementAndGet();
+    }
+
+    /** Starts an instance. */
+    public Instance instance() {
+        return ec2.runInstances(r -> r.imageId("ami-12c6146b").minCount(1).maxCount(1))
+                .instances()
+                .get(0);
+    }
+
+    /** Makes a classic load balancer. @return its name */
+    public String classic() {
+        return classic(name("web"));
+    }
+
+    /** Makes a classic load balancer of that name. @return the name */
+    public String classic(String name) {
+        elb.createLoadBalancer(r -> r.loadBalancerName(name)
+                .availabilityZones(REGION + "a")
+                .listeners(l -> l.protocol("HTTP").loadBalancerPort(80).instancePort(8080)));
+        return name;
+    }
+
+    /** Makes a target group for port 8080. @return its name */
+    public String targetGroup(TargetTypeEnum type) {
+        String name = name("api");
+        String vpc = ec2.describeVpcs().vpcs().get(0).vpcId();
+        elbv2.createTargetGroup(r -> r.name(name)
+                .protocol("HTTP")
+                .port(8080)
+                .vpcId(vpc)
+                .targetType(type));
+        return name;
+    }
+
+    /** The ARN of a target group. */
+    public String arn(String targetGroup) {
+        return elbv2.describeTargetGroups(r -> r.names(targetGroup))
+                .targetGroups()
+                .get(0)
+                .targetGroupArn();
+    }
+
+    /** The ids that a classic load balancer has, sorted. */
+    public List<String> members(String classic) {
+        return elb.describeInstanceHealth(r -> r.loadBalancerName(classic)).instanceStates().stream()
+                .map(s -> s.instanceId())
+                .sorted()
+                .toList();
+    }
+
+    /** The targets that a target group has, as {@code ID:PORT}, sorted. */
+    public List<String> targets(String targetGroup) {
+        String arn = arn(targetGroup);
+        return elbv2.describeTargetHealth(r -> r.targetGroupArn(arn)).targetHealthDescriptions().stream()
+                .map(d -> d.target().id() + ":" + d.target().port())
+                .sorted()
+                .toList();
+    }
+
+    @Override
+    public void close() {
+        Servers.stop(process);
+    }
+}

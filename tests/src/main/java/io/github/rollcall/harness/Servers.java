@@ -1,0 +1,75 @@
+package io.github.rollcall.harness;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.concurrent.TimeUnit;
+import org.awaitility.Awaitility;
+
+/** Starting and ending servers that are processes of their own. */
+final class Servers {
+    private Servers() {}
+
+    /** A port of 127.0.0.1 that was free just now. */
+    static int freePort() {
+        try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+            return socket.getLocalPort();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** Starts a server and waits until its port takes connections. @param port one of 127.0.0.1 */
+    static Process start(ProcessBuilder command, int port) {
+        try {
+            Path log = Files.createTempFile("rollcall-server", ".log");
+            log.toFile().deleteOnExit();
+            Process process =
+                    command.redirectErrorStream(true).redirectOutput(log.toFile()).start();
+            endWithThisProcess(process);
+            Awaitility.await(command.command().get(0))
+                    .atMost(Duration.ofSeconds(60))
+                    .pollInterval(Duration.ofMillis(50))
+                    .until(() -> {
+                        if (!process.isAlive()) {
+                            throw new IllegalStateException(command.command() + " ended: " + Files.readString(log));
+                        }
+                        return answers(port);
+                    });
+            return process;
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** Ends a process and those that it started; returns when they are gone. */
+    static void stop(Process process) {
+        process.descendants().forEach(ProcessHandle::destroyForcibly);
+        process.destroyForcibly();
+        try {
+            process.waitFor(10, TimeUnit.SECONDS);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    /** Whatever happens to a test, nothing outlives the JVM that started it. */
+    static void endWithThisProcess(Process process) {
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(process)));
+    }
+
+    private static boolean answers(int port) {
+        try (Socket socket = new Socket()) {
+            socket.connect(new InetSocketAddress(InetAddress.getLoopbackAddress(), port), 500);
+            return true;
+        } catch (IOException e) {
+            return false;
+        }
+    }
+}

@@ -1,0 +1,263 @@
+package io.github.rollcall.harness;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.URI;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.TimeUnit;
+import org.awaitility.Awaitility;
+
+/**
+ * Runs tools as a user does, through {@code ./jbang} and real JBang, as processes whose AWS and metadata service are on
+ * loopback and whose environment has nothing of ours in it. Immutable; the methods that change something give a new one.
+ */
+public final class ToolRunner {
+    private static final Path ROOT =
+            Path.of(System.getProperty("rollcall.root", ".")).toAbsolutePath().normalize();
+    /** What a process needs of our environment: to find programs, and the caches that are warm. */
+    private static final List<String> INHERITED = List.of(
+            "PATH", "HOME", "LANG", "JBANG_REPO", "JBANG_DIR", "JBANG_CACHE_DIR", "XDG_CACHE_HOME", "MAVEN_OPTS");
+
+    private final List<String> command;
+    private final Map<String, String> environment;
+
+    private ToolRunner(List<String> command, Map<String, String> environment) {
+        this.command = command;
+        this.environment = environment;
+    }
+
+    /** The checkout that is tested. */
+    public static Path root() {
+        return ROOT;
+    }
+
+    /** A tool by its alias, with nothing listening where AWS and the metadata service would be. */
+    public static ToolRunner tool(String alias) {
+        Built.once();
+        return command(ROOT.resolve("jbang").toString(), alias);
+    }
+
+    /** Any command, with the environment of a tool. */
+    public static ToolRunner command(String... command) {
+        Map<String, String> environment = new TreeMap<>();
+        for (String name : INHERITED) {
+            if (System.getenv(name) != null) {
+                environment.put(name, System.getenv(name));
+            }
+        }
+        environment.put("JAVA_HOME", System.getProperty("java.home"));
+        environment.put("AWS_REGION", Moto.REGION);
+        environment.put("AWS_ACCESS_KEY_ID", "AKIAROLLCALLTEST");
+        environment.put("AWS_SECRET_ACCESS_KEY", "test");
+        environment.put("AWS_CONFIG_FILE", "/dev/null");
+        environment.put("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
+        // The discard port: nothing listens there, and it is not AWS.
+        environment.put("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+        environment.put("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9");
+        return new ToolRunner(List.of(command), environment);
+    }
+
+    /** With AWS here. */
+    public ToolRunner aws(URI endpoint) {
+        return env("AWS_ENDPOINT_URL", endpoint.toString());
+    }
+
+    /** On the instance that this service tells of. */
+    public ToolRunner on(MetadataServer metadata) {
+        return env("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.url().toString());
+    }
+
+    /** With a variable set, or with {@code null} unset. */
+    public ToolRunner env(String name, String value) {
+        Map<String, String> changed = new TreeMap<>(environment);
+        if (value == null) {
+            changed.remove(name);
+        } else {
+            changed.put(name, value);
+        }
+        return new ToolRunner(command, changed);
+    }
+
+    /** With these arguments after those it has. */
+    public ToolRunner args(String... more) {
+        List<String> longer = new ArrayList<>(command);
+        longer.addAll(List.of(more));
+        return new ToolRunner(List.copyOf(longer), environment);
+    }
+
+    /** Starts it in the temporary folder, with no standard input. */
+    public Run start() {
+        return start(Path.of(System.getProperty("java.io.tmpdir")), "");
+    }
+
+    /** Starts it in a folder, with this standard input. */
+    public Run start(Path folder, String input) {
+        try {
+            Path out = Files.createTempFile("rollcall", ".out");
+            Path err = Files.createTempFile("rollcall", ".err");
+            out.toFile().deleteOnExit();
+            err.toFile().deleteOnExit();
+            ProcessBuilder builder = new ProcessBuilder(command)
+                    .directory(folder.toFile())
+                    .redirectOutput(out.toFile())
+                    .redirectError(err.toFile());
+            builder.environment().clear();
+            builder.environment().putAll(environment);
+            Process process = builder.start();
+            Servers.endWithThisProcess(process);
+            process.getOutputStream().write(input.getBytes());
+            process.getOutputStream().close();
+            return new Run(command, process, out, err);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    /** Runs it to its end. */
+    public Run run() {
+        Run run = start();
+        run.exit();
+        return run;
+    }
+
+    /** A tool that runs or has run. Thread-safe. */
+    public static final class Run implements AutoCloseable {
+        private static final Duration PATIENCE = Duration.ofSeconds(90);
+
+        private final List<String> command;
+        private final Process process;
+        private final Path out;
+        private final Path err;
+
+        private Run(List<String> command, Process process, Path out, Path err) {
+            this.command = command;
+            this.process = process;
+            this.out = out;
+            this.err = err;
+        }
+
+        /** The exit code, when it has ended. @throws IllegalStateException when it does not end */
+        public int exit() {
+            try {
+                if (!process.waitFor(PATIENCE.toSeconds(), TimeUnit.SECONDS)) {
+                    close();
+                    throw new IllegalStateException("does not end: " + this);
+                }
+                return process.exitValue();
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                throw new IllegalStateException(e);
+            }
+        }
+
+        /** What it has written to standard output so far. */
+        public String out() {
+            return read(out);
+        }
+
+        /** What it has written to standard error so far, without JBang's own lines about building. */
+        public String err() {
+            return read(err).replaceAll("(?m)^\\[?jbang[]:].*\\n", "");
+        }
+
+        /** Waits until it has written something to standard error. @param text part of a line */
+        public Run says(String text) {
+            return says(text, 1);
+        }
+
+        /** Waits until it has written something to standard error that often. */
+        public Run says(String text, int times) {
+            Awaitility.await("'" + text + "' from " + command)
+                    .atMost(PATIENCE)
+                    .pollInterval(Duration.ofMillis(20))
+                    .until(() -> {
+                        if (count(text) >= times) {
+                            return true;
+                        }
+                        if (!process.isAlive() && count(text) < times) {
+                            throw new IllegalStateException("never said '" + text + "': " + this);
+                        }
+                        return false;
+                    });
+            return this;
+        }
+
+        /** How many times it has written something to standard error so far. */
+        public int count(String text) {
+            return err().split(java.util.regex.Pattern.quote(text), -1).length - 1;
+        }
+
+        /** Sends a signal to it, and to it alone. @param name without {@code SIG} */
+        public Run signal(String name) {
+            return signal(name, process.pid());
+        }
+
+        private Run signal(String name, long pid) {
+            try {
+                new ProcessBuilder("kill", "-s", name, String.valueOf(pid)).start().waitFor();
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+            }
+            return this;
+        }
+
+        /** Whether it still runs. */
+        public boolean isAlive() {
+            return process.isAlive();
+        }
+
+        /** Its process. */
+        public ProcessHandle handle() {
+            return process.toHandle();
+        }
+
+        /** Ends it and all that it started, at once. */
+        @Override
+        public void close() {
+            Servers.stop(process);
+        }
+
+        @Override
+        public String toString() {
+            String state = process.isAlive() ? "running" : "exit " + process.exitValue();
+            return command + " (" + state + ")\n--- stdout\n" + out() + "--- stderr\n" + err();
+        }
+
+        private static String read(Path file) {
+            try {
+                return Files.readString(file);
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+    }
+
+    /** Every script is built once, so that no test pays for it and no two build one script at a time. */
+    private static final class Built {
+        static {
+            try (var scripts = Files.list(ROOT.resolve("scripts"))) {
+                for (Path script : scripts.sorted().toList()) {
+                    Run build = command(ROOT.resolve("jbang").toString(), "build", script.toString())
+                            .run();
+                    if (build.exit() != 0) {
+                        throw new IllegalStateException(build.toString());
+                    }
+                }
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+
+        static void once() {
+            // Loading the class has done it.
+        }
+    }
+}
