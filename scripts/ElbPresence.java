@@ -142,6 +142,9 @@ class ElbPresence extends Tool {
     /** Completed once, with the reason, when it is time to leave. */
     private final CompletableFuture<String> stop = new CompletableFuture<>();
 
+    /** The first signal to leave that came, or null. */
+    private volatile String signal;
+
     private volatile boolean ready;
     private volatile Child child;
 
@@ -332,7 +335,259 @@ class ElbPresence extends Tool {
 
     /** The command's own code, unless it ended well and leaving did not. */
     private int endCommand(int left) {
-        child.signal("TERM");
+        child.signal(signal == null ? "TERM" : signal);
+        int code = child.ended().join();
+        return code == Exit.OK || isHopeless() ? left : code;
+    }
+
+    private synchronized void onSignal(String name) {
+        if (name.equals("HUP") && child != null) {
+            child.signal(name);
+        } else if (signal == null) {
+            signal = name;
+            stop.complete("SIG" + name);
+        } else {
+            Log.of(name()).warn("second signal, ending at once", "signal", name);
+            if (child != null) {
+                child.kill();
+            }
+            Runtime.getRuntime().halt(Exit.TEMPORARY);
+        }
+    }
+
+    private Duration drainTimeout;
+
+    @Option(
+            names = "--stop-timeout",
+            paramLabel = "DURATION",
+            defaultValue = "30s",
+            description = "How long a deregistration that fails is tried again (default: ${DEFAULT-VALUE}).")
+    private Duration stopTimeout;
+
+    @Option(
+            names = "--reassert",
+            paramLabel = "DURATION",
+            description = "Look this often, and register again when something else removed the instance (default:"
+                    + " never).")
+    private Duration reassert;
+
+    @Mixin
+    private IdentityOptions identity;
+
+    @Mixin
+    private AwsOptions aws;
+
+    @Mixin
+    private DaemonOptions daemon;
+
+    @Parameters(
+            paramLabel = "-- COMMAND",
+            arity = "0..*",
+            description = "Run COMMAND, be present while it runs, and exit with its code.")
+    private List<String> command = new ArrayList<>();
+
+    private static final Duration UNUSED_POLL = Duration.ofSeconds(30);
+    private static final Backoff STOPPING = new Backoff(Duration.ofMillis(500), Duration.ofSeconds(5));
+
+    private List<Target> targets;
+
+    /** Completed once, with the reason, when it is time to leave. */
+    private final CompletableFuture<String> stop = new CompletableFuture<>();
+
+    /** The first signal to leave that came, or null. */
+    private volatile String signal;
+
+    private volatile boolean ready;
+    private volatile Child child;
+
+    ElbPresence() {
+        super(LogOptions.daemon());
+    }
+
+    public static void main(String... args) {
+        Tool.main(new ElbPresence(), args);
+    }
+
+    @Override
+    public Integer call() throws InterruptedException {
+        targets = targets();
+        checkCommand();
+        if (mode.status) {
+            return status();
+        }
+        if (dryRun) {
+            return sayWhatWouldBeDone();
+        }
+        if (mode.registerOnly) {
+            return forEach(Target::register);
+        }
+        if (mode.deregisterOnly) {
+            return forEach(target -> target.leave(Instant.now().plus(stopTimeout), Exit.CONFIG));
+        }
+        return bePresent();
+    }
+
+    // --- the command line
+
+    private List<Target> targets() {
+        Map<String, Target> named = new LinkedHashMap<>();
+        for (String name : namesOr(elbs, "--elb", "ELB_NAME")) {
+            named.putIfAbsent("elb/" + name, new Target("elb/" + name, () -> classic(name)));
+        }
+        for (String text : namesOr(groups, "--target-group", "TARGET_GROUP")) {
+            TargetGroup.Ref ref = parsed(text);
+            named.putIfAbsent("tg/" + ref, new Target("tg/" + ref, () -> group(ref)));
+        }
+        if (named.isEmpty()) {
+            throw usage("no load balancer: give --elb NAME or --target-group NAME, or set ELB_NAME or TARGET_GROUP");
+        }
+        return List.copyOf(named.values());
+    }
+
+    private List<String> namesOr(List<String> given, String option, String variable) {
+        String value = System.getenv(variable);
+        boolean fromOption = !given.isEmpty();
+        List<String> names = fromOption || value == null || value.isBlank() ? given : List.of(value.split(",", -1));
+        for (String name : names) {
+            if (name.isBlank()) {
+                throw usage((fromOption ? option : variable) + " has an empty name in it: expected NAME or NAME,NAME");
+            }
+        }
+        return names.stream().map(String::strip).toList();
+    }
+
+    private TargetGroup.Ref parsed(String text) {
+        try {
+            return TargetGroup.Ref.parse(text);
+        } catch (IllegalArgumentException e) {
+            throw usage("--target-group: " + e.getMessage());
+        }
+    }
+
+    private void checkCommand() {
+        List<String> all = spec.commandLine().getParseResult().originalArgs();
+        int before = all.size() - command.size() - 1;
+        if (!command.isEmpty() && (before < 0 || !all.get(before).equals("--"))) {
+            throw usage("'" + command.get(0) + "' is not an option; a command to run goes after --");
+        }
+        if (!command.isEmpty() && (mode.registerOnly || mode.deregisterOnly || mode.status)) {
+            throw usage("--register-only, --deregister-only and --status run no command");
+        }
+    }
+
+    // --- one-shot modes
+
+    private int status() throws InterruptedException {
+        int code = lookAtAll();
+        Table table = new Table("TARGET", "MEMBER", "STATE", "AWS SAYS");
+        for (Target t : targets) {
+            MemberHealth health = t.health;
+            if (health == null) {
+                table.row(t.label, t.member, "-", t.problem.getMessage());
+            } else {
+                table.row(t.label, t.member, health.state().words(), (health.word() + " " + health.description()).strip());
+            }
+        }
+        System.out.print(table);
+        return code;
+    }
+
+    private int sayWhatWouldBeDone() throws InterruptedException {
+        int code = lookAtAll();
+        for (Target t : targets) {
+            MemberHealth now = t.health;
+            if (now != null) {
+                boolean changes = mode.deregisterOnly ? now.state() != State.ABSENT : !now.isRegistered();
+                String what = mode.deregisterOnly ? "deregister " : "register ";
+                System.out.println(t.label + ": would " + (changes ? what : "not have to ") + (changes ? "" : what)
+                        + t.member + ", now " + now.state().words());
+            }
+        }
+        if (!command.isEmpty()) {
+            System.out.println("would run: " + String.join(" ", command));
+        }
+        return code;
+    }
+
+    private int lookAtAll() throws InterruptedException {
+        return forEach(target -> {
+            target.look();
+            return Exit.OK;
+        });
+    }
+
+    /** Does the same with every target at once; a failure of one is told and hinders no other. The worst code. */
+    private int forEach(Function<Target, Integer> what) throws InterruptedException {
+        ExecutorService threads = Executors.newFixedThreadPool(targets.size());
+        try {
+            List<Future<Integer>> codes = new ArrayList<>();
+            for (Target t : targets) {
+                codes.add(threads.submit(() -> {
+                    try {
+                        return what.apply(t);
+                    } catch (Failure f) {
+                        t.problem = f;
+                        t.log.trace(f);
+                        t.log.error(f.getMessage());
+                        return f.exit();
+                    }
+                }));
+            }
+            int worst = Exit.OK;
+            for (Future<Integer> code : codes) {
+                worst = Math.max(worst, code.get());
+            }
+            return worst;
+        } catch (ExecutionException e) {
+            throw new IllegalStateException(e.getCause());
+        } finally {
+            threads.shutdown();
+        }
+    }
+
+    // --- being present
+
+    private int bePresent() throws InterruptedException {
+        Signals.on(this::onSignal, "TERM", "INT", "HUP");
+        daemon.start(this::whyNotReady, this::registerMetrics);
+        if (!command.isEmpty()) {
+            child = Child.start(command);
+            child.ended().thenAccept(code -> stop.complete("command ended with " + code));
+            Signals.on(child::signal, "USR1", "USR2", "WINCH", "CONT");
+        }
+        ExecutorService threads = Executors.newFixedThreadPool(targets.size());
+        List<Future<Integer>> codes = targets.stream().map(threads::submit).toList();
+        String reason = stop.join();
+        Instant deadline = Instant.now().plus(stopTimeout);
+        Log.of(name()).info("stopping", "reason", reason);
+        Systemd.stopping(reason);
+        targets.forEach(Target::stopTrying);
+        int worst = Exit.OK;
+        for (int i = 0; i < targets.size(); i++) {
+            worst = Math.max(worst, await(codes.get(i), targets.get(i), deadline));
+        }
+        threads.shutdown();
+        return child == null ? worst : endCommand(worst);
+    }
+
+    private int await(Future<Integer> code, Target target, Instant deadline) throws InterruptedException {
+        // Half a second more, for a thread that gives up by itself at the deadline to say why.
+        Duration left = Duration.between(Instant.now(), deadline.plus(drainTime())).plusMillis(500);
+        try {
+            return code.get(Math.max(0, left.toMillis()), TimeUnit.MILLISECONDS);
+        } catch (TimeoutException e) {
+            target.log.error("deregistration did not finish in time; it may still be registered");
+            return Exit.TEMPORARY;
+        } catch (ExecutionException e) {
+            target.log.error("a defect in elb-presence: " + e.getCause());
+            target.log.trace(e);
+            return Exit.SOFTWARE;
+        }
+    }
+
+    /** The command's own code, unless it ended well and leaving did not. */
+    private int endCommand(int left) {
+        child.signal(signal == null ? "TERM" : signal);
         int code = child.ended().join();
         return code == Exit.OK || isHopeless() ? left : code;
     }
@@ -340,7 +595,9 @@ class ElbPresence extends Tool {
     private void onSignal(String name) {
         if (name.equals("HUP") && child != null) {
             child.signal(name);
-        } else if (!stop.complete("SIG" + name)) {
+        } else if (stop.complete("SIG" + name)) {
+            signal = name;
+        } else {
             Log.of(name()).warn("second signal, ending at once", "signal", name);
             if (child != null) {
                 child.kill();
