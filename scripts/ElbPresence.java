@@ -665,18 +665,23 @@ class ElbPresence extends Tool {
 
     // --- AWS
 
+    /** Guards the two clients, each made when first needed: that may have to wait for the metadata service. */
+    private final Object clients = new Object();
+
     private ElasticLoadBalancingClient classicClient;
     private ElasticLoadBalancingV2Client groupClient;
 
-    private synchronized LoadBalancer classic(String name) {
-        if (classicClient == null) {
-            classicClient = aws.client(ElasticLoadBalancingClient.builder());
+    private LoadBalancer classic(String name) {
+        synchronized (clients) {
+            if (classicClient == null) {
+                classicClient = aws.client(ElasticLoadBalancingClient.builder());
+            }
         }
         return new ClassicLoadBalancer(classicClient, name);
     }
 
     private LoadBalancer group(TargetGroup.Ref ref) {
-        synchronized (this) {
+        synchronized (clients) {
             if (groupClient == null) {
                 groupClient = aws.client(ElasticLoadBalancingV2Client.builder());
             }
