@@ -16,6 +16,7 @@ import io.github.rollcall.Backoff;
 import io.github.rollcall.Child;
 import io.github.rollcall.ClassicLoadBalancer;
 import io.github.rollcall.DaemonOptions;
+import io.github.rollcall.Durations;
 import io.github.rollcall.Exit;
 import io.github.rollcall.Failure;
 import io.github.rollcall.IdentityOptions;
@@ -40,6 +41,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
@@ -48,6 +50,8 @@ import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Function;
+import java.util.function.Predicate;
+import java.util.function.Supplier;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.Collectors;
 import picocli.CommandLine.ArgGroup;
@@ -369,13 +373,15 @@ class ElbPresence extends Tool {
             stop.complete("no target can be registered with");
         } else if (!ready && targets.stream().allMatch(Target::isSettled)) {
             ready = true;
-            String present = targets.stream()
-                    .filter(t -> !t.isHopeless())
-                    .map(t -> t.label)
-                    .collect(Collectors.joining(", "));
-            Log.of(name()).info("ready", "present", present);
-            Systemd.ready("present in " + present);
+            String present = labels(t -> !t.isHopeless());
+            String failing = labels(Target::isHopeless);
+            Log.of(name()).info("ready", "present", present, "still-trying", failing.isEmpty() ? null : failing);
+            Systemd.ready("present in " + present + (failing.isEmpty() ? "" : ", still trying " + failing));
         }
+    }
+
+    private String labels(Predicate<Target> which) {
+        return targets.stream().filter(which).map(t -> t.label).collect(Collectors.joining(", "));
     }
 
     private String whyNotReady() {
@@ -439,10 +445,10 @@ class ElbPresence extends Tool {
     }
 
     /** One load balancer or target group that this instance is to be present in; everything runs on its own thread. */
-    private final class Target implements java.util.concurrent.Callable<Integer> {
+    private final class Target implements Callable<Integer> {
         final String label;
         final Log log;
-        private final java.util.function.Supplier<LoadBalancer> finder;
+        private final Supplier<LoadBalancer> finder;
         private LoadBalancer loadBalancer;
         private Thread trying;
 
@@ -459,7 +465,7 @@ class ElbPresence extends Tool {
         private Instant lastRegistration = Instant.EPOCH;
         volatile Instant seen = Instant.EPOCH;
 
-        Target(String label, java.util.function.Supplier<LoadBalancer> finder) {
+        Target(String label, Supplier<LoadBalancer> finder) {
             this.label = label;
             this.log = Log.of(label);
             this.finder = finder;
@@ -618,10 +624,10 @@ class ElbPresence extends Tool {
             problem = f;
             if (told) {
                 log.debug("still failing: " + f.getMessage());
-            } else if (ElbPresence.this.isHopeless()) {
-                log.error(f.getMessage());
-            } else {
+            } else if (f.isTransient()) {
                 log.warn(f.getMessage() + "; trying again");
+            } else {
+                log.error(f.getMessage());
             }
         }
 
@@ -692,7 +698,7 @@ class ElbPresence extends Tool {
                     last = f.getMessage();
                 }
                 if (Instant.now().plus(poll).isAfter(deadline)) {
-                    log.error("not drained in " + io.github.rollcall.Durations.format(drainTimeout), "last", last);
+                    log.error("not drained in " + Durations.format(drainTimeout), "last", last);
                     return Exit.TEMPORARY;
                 }
                 sleep(poll);

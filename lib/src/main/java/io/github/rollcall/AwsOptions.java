@@ -128,9 +128,7 @@ public final class AwsOptions {
     private RetryStrategy retryStrategy() {
         return AwsRetryStrategy.standardRetryStrategy().toBuilder()
                 .maxAttempts(retries + 1)
-                .retryOnException(e -> e instanceof AwsServiceException s
-                        && s.awsErrorDetails() != null
-                        && AwsCall.isThrottling(s))
+                .retryOnException(e -> e instanceof AwsServiceException s && AwsCall.isThrottling(s))
                 .build();
     }
 
