@@ -237,7 +237,11 @@ class ElbPresence extends Tool {
             if (health == null) {
                 table.row(t.label, t.member, "-", t.problem.getMessage());
             } else {
-                table.row(t.label, t.member, health.state().words(), (health.word() + " " + health.description()).strip());
+                table.row(
+                        t.label,
+                        t.member,
+                        health.state().words(),
+                        (health.word() + " " + health.description()).strip());
             }
         }
         System.out.print(table);
@@ -324,7 +328,8 @@ class ElbPresence extends Tool {
 
     private int await(Future<Integer> code, Target target, Instant deadline) throws InterruptedException {
         // Half a second more, for a thread that gives up by itself at the deadline to say why.
-        Duration left = Duration.between(Instant.now(), deadline.plus(drainTime())).plusMillis(500);
+        Duration left =
+                Duration.between(Instant.now(), deadline.plus(drainTime())).plusMillis(500);
         try {
             return code.get(Math.max(0, left.toMillis()), TimeUnit.MILLISECONDS);
         } catch (TimeoutException e) {
@@ -396,11 +401,21 @@ class ElbPresence extends Tool {
     }
 
     private void registerMetrics(PrometheusRegistry registry) {
-        gauge(registry, "rollcall_target_registered", "1 if registered, as last seen", t -> t.health != null && t.health.isRegistered() ? 1 : 0);
-        gauge(registry, "rollcall_target_in_service", "1 if in service, as last seen", t ->
-                t.isIn(State.IN_SERVICE) ? 1 : 0);
-        gauge(registry, "rollcall_target_last_seen_timestamp_seconds", "When AWS last answered for it", t ->
-                t.seen.toEpochMilli() / 1_000.0);
+        gauge(
+                registry,
+                "rollcall_target_registered",
+                "1 if registered, as last seen",
+                t -> t.health != null && t.health.isRegistered() ? 1 : 0);
+        gauge(
+                registry,
+                "rollcall_target_in_service",
+                "1 if in service, as last seen",
+                t -> t.isIn(State.IN_SERVICE) ? 1 : 0);
+        gauge(
+                registry,
+                "rollcall_target_last_seen_timestamp_seconds",
+                "When AWS last answered for it",
+                t -> t.seen.toEpochMilli() / 1_000.0);
         CounterWithCallback.builder()
                 .name("rollcall_aws_calls_total")
                 .help("Attempts of AWS calls, by operation and HTTP status")

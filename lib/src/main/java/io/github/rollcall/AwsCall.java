@@ -15,8 +15,8 @@ public final class AwsCall {
     private static final Set<String> ABSENT =
             Set.of("LoadBalancerNotFound", "AccessPointNotFound", "TargetGroupNotFound", "ValidationError");
     /** Members that AWS does not take now: not running yet, or too many. Somebody else may mend that meanwhile. */
-    private static final Set<String> NOT_NOW = Set.of(
-            "InvalidInstance", "InvalidTarget", "TooManyTargets", "TooManyRegistrationsForTargetId");
+    private static final Set<String> NOT_NOW =
+            Set.of("InvalidInstance", "InvalidTarget", "TooManyTargets", "TooManyRegistrationsForTargetId");
 
     private static final Set<String> REFUSED = Set.of(
             "AccessDenied",

@@ -72,7 +72,9 @@ public final class AwsOptions {
         } catch (IllegalArgumentException e) {
             endpoint = null;
         }
-        if (endpoint == null || endpoint.getHost() == null || !String.valueOf(endpoint.getScheme()).matches("https?")) {
+        if (endpoint == null
+                || endpoint.getHost() == null
+                || !String.valueOf(endpoint.getScheme()).matches("https?")) {
             throw new ParameterException(
                     spec.commandLine(), "--endpoint-url is '" + url + "': expected an http or https URL");
         }
@@ -89,8 +91,9 @@ public final class AwsOptions {
         System.setProperty(SdkSystemSetting.AWS_EC2_METADATA_V1_DISABLED.property(), "true");
         builder.region(Region.of(region()))
                 .credentialsProvider(credentials())
-                .httpClientBuilder(
-                        UrlConnectionHttpClient.builder().connectionTimeout(timeout).socketTimeout(timeout))
+                .httpClientBuilder(UrlConnectionHttpClient.builder()
+                        .connectionTimeout(timeout)
+                        .socketTimeout(timeout))
                 .overrideConfiguration(c -> c.apiCallAttemptTimeout(timeout)
                         .retryStrategy(retryStrategy())
                         .addExecutionInterceptor(new Attempts()));
@@ -116,10 +119,10 @@ public final class AwsOptions {
                     .id();
         } catch (SdkClientException notConfigured) {
             String boto = System.getenv("AWS_DEFAULT_REGION");
-            String found = boto != null && !boto.isBlank() ? boto : Instance.here().region();
+            String found =
+                    boto != null && !boto.isBlank() ? boto : Instance.here().region();
             if (found == null) {
-                throw new Failure(
-                        Exit.CONFIG, "no region: give --region or AWS_REGION", notConfigured);
+                throw new Failure(Exit.CONFIG, "no region: give --region or AWS_REGION", notConfigured);
             }
             return found;
         }
@@ -149,7 +152,8 @@ public final class AwsOptions {
         public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes attributes) {
             String operation = attributes.getAttribute(SdkExecutionAttribute.OPERATION_NAME);
             int status = context.httpResponse().statusCode();
-            calls.computeIfAbsent(operation + " " + status, key -> new LongAdder()).increment();
+            calls.computeIfAbsent(operation + " " + status, key -> new LongAdder())
+                    .increment();
             Log.of("aws").debug("called", "operation", operation, "status", status);
         }
     }

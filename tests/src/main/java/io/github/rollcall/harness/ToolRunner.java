@@ -200,7 +200,9 @@ public final class ToolRunner {
 
         private Run signal(String name, long pid) {
             try {
-                new ProcessBuilder("kill", "-s", name, String.valueOf(pid)).start().waitFor();
+                new ProcessBuilder("kill", "-s", name, String.valueOf(pid))
+                        .start()
+                        .waitFor();
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             } catch (InterruptedException e) {

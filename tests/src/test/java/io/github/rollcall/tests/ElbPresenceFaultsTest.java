@@ -6,7 +6,6 @@ import static io.github.rollcall.harness.MetadataServer.Mood.BROKEN;
 import static io.github.rollcall.harness.MetadataServer.Mood.GARBAGE;
 import static io.github.rollcall.harness.MetadataServer.Mood.SILENT_ON_DATA;
 import static io.github.rollcall.harness.MetadataServer.Mood.SILENT_ON_TOKENS;
-import static io.github.rollcall.harness.MetadataServer.Mood.TURNED_OFF;
 import static io.github.rollcall.harness.MetadataServer.Mood.UNAUTHORIZED;
 import static io.github.rollcall.harness.MetadataServer.Mood.WELL;
 import static org.assertj.core.api.Assertions.assertThat;
@@ -103,7 +102,8 @@ class ElbPresenceFaultsTest extends ElbPresenceScene {
     }
 
     private void comesThrough(Object fault, String operation, String option, String name) {
-        Run run = started(option, name, "--aws-retries", "0", "--aws-timeout", "1s").says("ready");
+        Run run = started(option, name, "--aws-retries", "0", "--aws-timeout", "1s")
+                .says("ready");
         assertThat(run.count("trying again")).as("%s", run).isEqualTo(1);
         assertThat(run.count("answers again")).as("%s", run).isEqualTo(1);
         report(fault, operation, "said once, tried again, registered; said when it was back");
@@ -140,8 +140,9 @@ class ElbPresenceFaultsTest extends ElbPresenceScene {
 
         assertThat(run.signal("TERM").exit()).as("%s", run).isEqualTo(75);
 
-        assertThat(run.err()).contains("elb/" + web + ": error: not deregistered, and may still be registered: " + fault
-                .replace("unavailable", "AWS is not in order"));
+        assertThat(run.err())
+                .contains("elb/" + web + ": error: not deregistered, and may still be registered: "
+                        + fault.replace("unavailable", "AWS is not in order"));
         assertThat(aws.calls("DeregisterInstancesFromLoadBalancer")).isGreaterThan(1);
         assertThat(moto.targets(api)).isEmpty();
         report(fault + " for ever", "DeregisterInstancesFromLoadBalancer", "tried until --stop-timeout, exit 75");
@@ -150,7 +151,8 @@ class ElbPresenceFaultsTest extends ElbPresenceScene {
     @Test
     void aDeregistrationThatIsNeverAnsweredEndsWithTheStopTimeout() {
         String web = moto.classic();
-        Run run = started("--elb", web, "--stop-timeout", "1s", "--aws-timeout", "1h").says("ready");
+        Run run = started("--elb", web, "--stop-timeout", "1s", "--aws-timeout", "1h")
+                .says("ready");
         aws.delay("DeregisterInstancesFromLoadBalancer", ALWAYS, Duration.ofMinutes(2));
 
         assertThat(run.signal("TERM").exit()).isEqualTo(75);
@@ -199,7 +201,10 @@ class ElbPresenceFaultsTest extends ElbPresenceScene {
         Run run = elbPresence("--register-only", "--elb", "web").run();
 
         assertThat(run.exit()).isEqualTo(69);
-        assertThat(run.err()).contains("hop limit").contains("--http-put-response-hop-limit 2").contains("--instance-id");
+        assertThat(run.err())
+                .contains("hop limit")
+                .contains("--http-put-response-hop-limit 2")
+                .contains("--instance-id");
     }
 
     @Test
@@ -298,7 +303,9 @@ class ElbPresenceFaultsTest extends ElbPresenceScene {
 
         Run alone = elbPresence("--elb", web).run();
         assertThat(alone.exit()).isEqualTo(77);
-        assertThat(alone.err()).contains("elb/" + web + ": error: refused by AWS").contains("AccessDenied");
+        assertThat(alone.err())
+                .contains("elb/" + web + ": error: refused by AWS")
+                .contains("AccessDenied");
 
         Run beside = started("--elb", web, "--target-group", api).says("ready");
         assertThat(moto.targets(api)).hasSize(1);
@@ -368,7 +375,8 @@ class ElbPresenceFaultsTest extends ElbPresenceScene {
         String api = moto.targetGroup(TargetTypeEnum.INSTANCE);
         aws.throttle("RegisterTargets", ALWAYS);
         // The SDK would go on retrying for minutes.
-        Run run = started("--elb", web, "--target-group", api, "--aws-retries", "50").says("registered");
+        Run run = started("--elb", web, "--target-group", api, "--aws-retries", "50")
+                .says("registered");
         await().until(() -> aws.calls("RegisterTargets") > 1);
 
         assertThat(run.signal("TERM").exit()).as("%s", run).isZero();
@@ -381,7 +389,8 @@ class ElbPresenceFaultsTest extends ElbPresenceScene {
     @Test
     void aSecondSignalEndsAtOnce() {
         String web = moto.classic();
-        Run run = started("--elb", web, "--stop-timeout", "1h", "--", "sleep", "1000").says("ready");
+        Run run = started("--elb", web, "--stop-timeout", "1h", "--", "sleep", "1000")
+                .says("ready");
         ProcessHandle command = run.handle().children().findFirst().orElseThrow();
         aws.throttle("DeregisterInstancesFromLoadBalancer", ALWAYS);
         run.signal("TERM").says("stopping");
