@@ -164,6 +164,9 @@ class ElbPresence extends Tool {
     public Integer call() throws InterruptedException {
         targets = targets();
         checkCommand();
+        if (reassert != null && reassert.isZero()) {
+            throw usage("--reassert is 0: expected more");
+        }
         if (mode.status) {
             return status();
         }

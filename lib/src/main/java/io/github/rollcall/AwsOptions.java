@@ -46,21 +46,33 @@ public final class AwsOptions {
 
     private URI endpoint;
 
+    private Duration timeout;
+    private int retries;
+    private final ConcurrentMap<String, LongAdder> calls = new ConcurrentHashMap<>();
+
     @Option(
             names = "--aws-timeout",
             paramLabel = "DURATION",
             description = "How long one attempt of an AWS call may take (default: ${DEFAULT-VALUE}).",
             defaultValue = "5s")
-    private Duration timeout;
+    void setTimeout(Duration time) {
+        if (time.isZero()) {
+            throw new ParameterException(spec.commandLine(), "--aws-timeout is 0: expected more");
+        }
+        timeout = time;
+    }
 
     @Option(
             names = "--aws-retries",
             paramLabel = "N",
             description = "How often a failed AWS call is tried again at once (default: ${DEFAULT-VALUE}).",
             defaultValue = "2")
-    private int retries;
-
-    private final ConcurrentMap<String, LongAdder> calls = new ConcurrentHashMap<>();
+    void setRetries(int times) {
+        if (times < 0) {
+            throw new ParameterException(spec.commandLine(), "--aws-retries is " + times + ": expected 0 or more");
+        }
+        retries = times;
+    }
 
     @Option(
             names = "--endpoint-url",

@@ -163,7 +163,12 @@ public final class ToolRunner {
 
         /** What it has written to standard error so far, without JBang's own lines about building. */
         public String err() {
-            return read(err).replaceAll("(?m)^\\[?jbang[]:].*\\n", "");
+            return errWithBuilding().replaceAll("(?m)^\\[?jbang[]:].*\\n", "");
+        }
+
+        /** What it has written to standard error so far. */
+        public String errWithBuilding() {
+            return read(err);
         }
 
         /** Waits until it has written something to standard error. @param text part of a line */
