@@ -25,13 +25,15 @@ import java.util.Map;
 import java.util.stream.Stream;
 
 class ElbPresenceBench {
-    private static final String SHELL = """
+    private static final String SHELL =
+            """
             trap 'aws elb deregister-instances-from-load-balancer --load-balancer-name "$1" --instances "$2" >/dev/null;
                   exit 0' TERM
             aws elb register-instances-with-load-balancer --load-balancer-name "$1" --instances "$2" >/dev/null
             while :; do sleep 3600 & wait $!; done
             """;
-    private static final String BOTO3 = """
+    private static final String BOTO3 =
+            """
             import signal, sys, boto3
             name, instance = sys.argv[1], [{"InstanceId": sys.argv[2]}]
             elb = boto3.client("elb")
@@ -56,14 +58,22 @@ class ElbPresenceBench {
                 for (Map.Entry<String, ToolRunner> c : contestants.entrySet()) {
                     String web = moto.classic();
                     Measurements into = run < 0 ? new Measurements() : measured;
-                    measure(into, c.getKey(), aws, moto, web, id, c.getValue().aws(aws.url()).args(web, id));
+                    measure(
+                            into,
+                            c.getKey(),
+                            aws,
+                            moto,
+                            web,
+                            id,
+                            c.getValue().aws(aws.url()).args(web, id));
                 }
             }
         }
         System.out.printf("elb-presence, %d runs in turn after one that does not count%n%s", runs, measured);
         System.out.printf(
                 "%ndownloads: elb-presence %.1f MiB; awscli and botocore %s MiB unpacked%n",
-                jars().map(ElbPresenceBench::size).mapToLong(Long::longValue).sum() / 1024.0 / 1024.0, pythonPackages());
+                jars().map(ElbPresenceBench::size).mapToLong(Long::longValue).sum() / 1024.0 / 1024.0,
+                pythonPackages());
         System.exit(0);
     }
 
@@ -75,7 +85,8 @@ class ElbPresenceBench {
         map.put(
                 "java -cp ... ElbPresence",
                 tail(System.getProperty("java.home")
-                        + "/bin/java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms8m -Xmx64m -cp " + classPath + " ElbPresence"));
+                        + "/bin/java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms8m -Xmx64m -cp " + classPath
+                        + " ElbPresence"));
         if (isThere("aws")) {
             map.put("sh, trap and awscli", ToolRunner.command("sh", "-c", SHELL, "sh"));
         }
@@ -88,7 +99,8 @@ class ElbPresenceBench {
 
     /** Runs a command line with the last two arguments as options. */
     private static ToolRunner tail(String command) {
-        return ToolRunner.command("sh", "-c", "name=$1 id=$2; exec " + command + " --elb \"$name\" --instance-id \"$id\"", "sh");
+        return ToolRunner.command(
+                "sh", "-c", "name=$1 id=$2; exec " + command + " --elb \"$name\" --instance-id \"$id\"", "sh");
     }
 
     private static void measure(
@@ -133,7 +145,9 @@ class ElbPresenceBench {
 
     private static String[] classPath() {
         return ToolRunner.tool("info")
-                .args("classpath", ToolRunner.root().resolve("scripts/ElbPresence.java").toString())
+                .args(
+                        "classpath",
+                        ToolRunner.root().resolve("scripts/ElbPresence.java").toString())
                 .run()
                 .out()
                 .strip()
@@ -141,7 +155,8 @@ class ElbPresenceBench {
     }
 
     private static Stream<Path> jars() {
-        return Stream.of(classPath()).map(Path::of).filter(jar -> !jar.toString().contains("/cache/jars/"));
+        return Stream.of(classPath()).map(Path::of).filter(jar -> !jar.toString()
+                .contains("/cache/jars/"));
     }
 
     private static long size(Path file) {
@@ -153,8 +168,9 @@ class ElbPresenceBench {
     }
 
     private static String pythonPackages() throws Exception {
-        String sum = "import awscli, botocore, os; print('%.0f' % (sum(os.path.getsize(os.path.join(d, f)) for m in (awscli,"
-                + " botocore) for d, _, fs in os.walk(os.path.dirname(m.__file__)) for f in fs) / 2**20))";
+        String sum =
+                "import awscli, botocore, os; print('%.0f' % (sum(os.path.getsize(os.path.join(d, f)) for m in (awscli,"
+                        + " botocore) for d, _, fs in os.walk(os.path.dirname(m.__file__)) for f in fs) / 2**20))";
         Run run = ToolRunner.command("python3", "-c", sum).run();
         return run.exit() == 0 ? run.out().strip() : "(not here)";
     }

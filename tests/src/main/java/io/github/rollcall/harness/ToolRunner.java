@@ -19,8 +19,9 @@ import org.awaitility.Awaitility;
  * loopback and whose environment has nothing of ours in it. Immutable; the methods that change something give a new one.
  */
 public final class ToolRunner {
-    private static final Path ROOT =
-            Path.of(Objects.requireNonNullElse(System.getenv("ROLLCALL_ROOT"), "..")).toAbsolutePath().normalize();
+    private static final Path ROOT = Path.of(Objects.requireNonNullElse(System.getenv("ROLLCALL_ROOT"), ".."))
+            .toAbsolutePath()
+            .normalize();
     /** What a process needs of our environment: to find programs, and the caches that are warm. */
     private static final List<String> INHERITED = List.of(
             "PATH", "HOME", "LANG", "JBANG_REPO", "JBANG_DIR", "JBANG_CACHE_DIR", "XDG_CACHE_HOME", "MAVEN_OPTS");

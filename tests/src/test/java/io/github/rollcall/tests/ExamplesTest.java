@@ -41,8 +41,8 @@ class ExamplesTest extends ElbPresenceScene {
         assumeTrue(isThere("systemd-analyze"), "systemd-analyze is not on this machine");
         // Only that the programs are not installed here is forgiven.
         String text = Files.readString(unit).replaceAll("(?m)^(Exec[A-Za-z]+=[-+!@]*)/\\S+", "$1/bin/true");
-        Path copy = Files.writeString(
-                folder.resolve(unit.getFileName().toString().replace("@.", "@nginx.")), text);
+        Path copy =
+                Files.writeString(folder.resolve(unit.getFileName().toString().replace("@.", "@nginx.")), text);
         Files.writeString(folder.resolve("nginx.service"), "[Service]\nExecStart=/bin/true\n");
 
         Run run = ToolRunner.command("systemd-analyze", "verify", "--man=no", copy.toString())
@@ -57,9 +57,11 @@ class ExamplesTest extends ElbPresenceScene {
     void cloudInitsSchemaAcceptsACloudConfig(Path config) {
         String debian = System.getenv("ROLLCALL_DEBIAN");
         Path schema = Path.of(String.valueOf(debian))
-                .resolve("cloud-init/usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json");
+                .resolve(
+                        "cloud-init/usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json");
         assumeTrue(Files.exists(schema), "cloud-init's schema is not on this machine: run tests/run");
-        String check = """
+        String check =
+                """
                 import json, jsonschema, sys, yaml
                 text = open(sys.argv[2]).read()
                 assert text.startswith("#cloud-config\\n")
