@@ -31,7 +31,8 @@ public final class Child {
         try {
             return new Child(new ProcessBuilder(command).inheritIO().start());
         } catch (IOException e) {
-            boolean absent = String.valueOf(e.getMessage()).contains("error=2,");
+            // ENOENT, as JDK 17 writes it ("error=2,") and JDK 25 ("error: 2 ").
+            boolean absent = String.valueOf(e.getMessage()).matches("(?s).*error(=|: )2\\b.*");
             throw new Failure(
                     absent ? NOT_FOUND : NOT_EXECUTABLE,
                     "cannot start '" + command.get(0) + "': " + (absent ? "no such command" : "not executable"),

@@ -15,12 +15,14 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetTypeEnum;
 import software.amazon.awssdk.services.iam.IamClient;
 import software.amazon.awssdk.services.iam.model.AccessKey;
 
 /** The policies of {@code examples/iam}, with IAM enforced: each is enough, and needs every action in it. */
+@Tag("once")
 class IamPolicyTest {
     /** More calls than setting the scene takes; the rest of them is used up before the tools run. */
     private static final int SCENE = 80;

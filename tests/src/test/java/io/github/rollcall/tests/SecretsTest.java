@@ -6,11 +6,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The contract's part "Common to all tools": credentials, and what may and may not be shown. */
+@Tag("once")
 class SecretsTest extends ElbPresenceScene {
     private static final String SECRET = "Vu3xSecretKeyOfMine";
     private static final String TOKEN = "SessionTokenOfMine";
