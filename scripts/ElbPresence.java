@@ -11,6 +11,7 @@
 //DEPS io.prometheus:prometheus-metrics-exposition-textformats
 //DEPS net.java.dev.jna:jna
 
+import io.github.rollcall.AwsCall;
 import io.github.rollcall.AwsOptions;
 import io.github.rollcall.Backoff;
 import io.github.rollcall.Child;
@@ -177,7 +178,7 @@ class ElbPresence extends Tool {
             return forEach(Target::register);
         }
         if (mode.deregisterOnly) {
-            return forEach(target -> target.leave(Instant.now().plus(stopTimeout), Exit.CONFIG));
+            return forEach(target -> target.leave(Instant.now().plus(stopTimeout)));
         }
         return bePresent();
     }
@@ -257,9 +258,9 @@ class ElbPresence extends Tool {
             MemberHealth now = t.health;
             if (now != null) {
                 boolean changes = mode.deregisterOnly ? now.state() != State.ABSENT : !now.isRegistered();
-                String what = mode.deregisterOnly ? "deregister " : "register ";
-                System.out.println(t.label + ": would " + (changes ? what : "not have to ") + (changes ? "" : what)
-                        + t.member + ", now " + now.state().words());
+                System.out.println(t.label + ": would " + (changes ? "" : "not have to ")
+                        + (mode.deregisterOnly ? "deregister " : "register ") + t.member + ", now "
+                        + now.state().words());
             }
         }
         if (!command.isEmpty()) {
@@ -475,10 +476,10 @@ class ElbPresence extends Tool {
         volatile Failure problem;
 
         /** Whether AWS has accepted it, or was seen to have it: from then on it is nobody's place but --reassert's. */
-        volatile boolean held;
+        private boolean held;
 
-        /** Whether it may be registered because of us, or was seen to be. */
-        private boolean touched;
+        /** Whether it may be registered because of us, or was seen to be: then it has to be deregistered. */
+        volatile boolean touched;
 
         private Instant lastRegistration = Instant.EPOCH;
         volatile Instant seen = Instant.EPOCH;
@@ -504,9 +505,15 @@ class ElbPresence extends Tool {
                 stopTrying();
                 Thread.interrupted();
             }
-            return ElbPresence.this.isHopeless()
-                    ? problem.exit()
-                    : leave(Instant.now().plus(stopTimeout), Exit.OK);
+            if (ElbPresence.this.isHopeless()) {
+                return problem.exit();
+            }
+            try {
+                return leave(Instant.now().plus(stopTimeout));
+            } catch (Failure missing) {
+                log.info("nothing to leave: " + missing.getMessage());
+                return Exit.OK;
+            }
         }
 
         /** Cuts a wait between attempts short. An attempt that is under way comes to its end, so that what AWS made of
@@ -601,9 +608,15 @@ class ElbPresence extends Tool {
             if (held) {
                 log.warn("was removed by something else, registering again", "member", member);
             }
-            // Before the call: if its answer is lost it may have been done all the same.
+            boolean before = touched;
+            // If the answer is lost it may have been done all the same; a plain no is no.
             touched = true;
-            loadBalancer.register(List.of(member));
+            try {
+                loadBalancer.register(List.of(member));
+            } catch (Failure f) {
+                touched = before || f.isTransient();
+                throw f;
+            }
             held = true;
             lastRegistration = Instant.now();
             log.info("registered", "member", member);
@@ -656,8 +669,12 @@ class ElbPresence extends Tool {
             }
         }
 
-        /** Deregisters until that is accepted, then waits until it is drained. @param absent the code if it is missing */
-        int leave(Instant deadline, int absent) {
+        /**
+         * Deregisters until that is accepted, then waits until it is drained.
+         *
+         * @throws Failure when the load balancer is missing or can never have been registered with
+         */
+        int leave(Instant deadline) {
             // What is not known to be registered is looked at first: a read is cheaper than a write.
             boolean look = !touched;
             for (int failures = 1; ; failures++) {
@@ -673,11 +690,7 @@ class ElbPresence extends Tool {
                     return drainTimeout == null || commandHasEnded() ? Exit.OK : drain();
                 } catch (Failure f) {
                     log.trace(f);
-                    if (f.exit() == Exit.CONFIG && absent == Exit.OK) {
-                        log.info("nothing to leave: " + f.getMessage());
-                        return Exit.OK;
-                    }
-                    if (f.exit() == Exit.CONFIG) {
+                    if (AwsCall.isNotFound(f) || f.exit() == Exit.CONFIG && !touched) {
                         throw f;
                     }
                     Duration pause = STOPPING.delay(failures);
@@ -728,8 +741,7 @@ class ElbPresence extends Tool {
             try {
                 Thread.sleep(time.toMillis());
             } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-                throw new Failure(Exit.TEMPORARY, "interrupted", e);
+                throw new IllegalStateException(e);
             }
         }
 
@@ -745,7 +757,7 @@ class ElbPresence extends Tool {
         /** Missing or refused, and never registered. */
         boolean isHopeless() {
             Failure p = problem;
-            return p != null && !p.isTransient() && !held;
+            return p != null && !p.isTransient() && !touched;
         }
 
         String wordOrProblem() {

@@ -12,8 +12,8 @@ import software.amazon.awssdk.core.exception.SdkException;
 /** One call to AWS, with its errors told apart as the exit codes of {@link Exit} do. */
 public final class AwsCall {
     private static final Set<String> THROTTLING = Set.of("DependencyThrottle", "PriorRequestNotComplete");
-    private static final Set<String> ABSENT =
-            Set.of("LoadBalancerNotFound", "AccessPointNotFound", "TargetGroupNotFound", "ValidationError");
+    private static final Set<String> NOT_FOUND =
+            Set.of("LoadBalancerNotFound", "AccessPointNotFound", "TargetGroupNotFound");
     /** Members that AWS does not take now: not running yet, or too many. Somebody else may mend that meanwhile. */
     private static final Set<String> NOT_NOW =
             Set.of("InvalidInstance", "InvalidTarget", "TooManyTargets", "TooManyRegistrationsForTargetId");
@@ -50,6 +50,11 @@ public final class AwsCall {
         }
     }
 
+    /** Whether it was AWS saying that there is no such load balancer or target group. */
+    public static boolean isNotFound(Failure failure) {
+        return NOT_FOUND.contains(code(failure));
+    }
+
     /** AWS's error code of a failure that it was the cause of, such as {@code InvalidInstance}; else empty. */
     static String code(Failure failure) {
         return failure.getCause() instanceof AwsServiceException e ? code(e) : "";
@@ -81,7 +86,7 @@ public final class AwsCall {
         if (REFUSED.contains(code)) {
             return new Failure(Exit.REFUSED, "refused by AWS: " + words + "; check the credentials and the policy", e);
         }
-        if (ABSENT.contains(code)) {
+        if (NOT_FOUND.contains(code)) {
             return new Failure(Exit.CONFIG, "not found: " + words + "; check the name and the region", e);
         }
         if (NOT_NOW.contains(code)) {

@@ -14,14 +14,9 @@ public final class Systemd {
 
     private Systemd() {}
 
-    /** The service does what it is for: units that wait for it may start. */
+    /** The service does what it is for: units that wait for it may start. @param status a line for systemctl status */
     public static void ready(String status) {
         send("READY=1\nSTATUS=" + status);
-    }
-
-    /** One line for {@code systemctl status}. */
-    public static void status(String status) {
-        send("STATUS=" + status);
     }
 
     /** The service is on its way out. */

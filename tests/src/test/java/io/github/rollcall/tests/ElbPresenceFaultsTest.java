@@ -345,6 +345,18 @@ class ElbPresenceFaultsTest extends ElbPresenceScene {
     }
 
     @Test
+    void aDeregistrationThatAwsRejectsForAReasonOfItsOwnIsNotTakenForDone() {
+        String web = moto.classic();
+        Run run = started("--elb", web, "--stop-timeout", "1s").says("ready");
+        aws.error("DeregisterInstancesFromLoadBalancer", ALWAYS, 400, "InvalidConfigurationRequest", "Not like this");
+
+        assertThat(run.signal("TERM").exit()).isEqualTo(75);
+
+        assertThat(run.err()).contains("may still be registered").contains("Not like this");
+        report("rejected", "DeregisterInstancesFromLoadBalancer", "tried until --stop-timeout, exit 75");
+    }
+
+    @Test
     void anInstanceThatIsNotRunningYetIsRegisteredWhenItIs() {
         String api = moto.targetGroup(TargetTypeEnum.INSTANCE);
         moto.ec2.stopInstances(r -> r.instanceIds(id));
