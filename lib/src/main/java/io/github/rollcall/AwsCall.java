@@ -47,6 +47,9 @@ public final class AwsCall {
             throw said(e);
         } catch (SdkException e) {
             throw unsaid(e);
+        } catch (RuntimeException e) {
+            // The SDK reads variables and profiles as late as this, and has no exception of its own for nonsense there.
+            throw new Failure(Exit.CONFIG, "AWS cannot be called: check the AWS_ variables and profiles: " + e, e);
         }
     }
 
@@ -80,6 +83,9 @@ public final class AwsCall {
     private static Failure said(AwsServiceException e) {
         String code = code(e);
         String words = words(e);
+        if (code.isEmpty()) {
+            return new Failure(Exit.UNAVAILABLE, "what answers is not AWS: " + words, e);
+        }
         if (isThrottling(e)) {
             return new Failure(Exit.TEMPORARY, "throttled by AWS: " + words, e);
         }
@@ -95,7 +101,7 @@ public final class AwsCall {
         if (e.statusCode() >= 500 || e.statusCode() < 400) {
             return new Failure(Exit.UNAVAILABLE, "AWS is not in order: " + words, e);
         }
-        return e.statusCode() == 401 || e.statusCode() == 403
+        return e.statusCode() == 403
                 ? new Failure(Exit.REFUSED, "refused by AWS: " + words, e)
                 : new Failure(Exit.CONFIG, "rejected by AWS: " + words, e);
     }

@@ -45,20 +45,28 @@ public final class Child {
         return process.pid();
     }
 
+    /** Whether the command still runs. */
+    public boolean isAlive() {
+        return process.isAlive();
+    }
+
     /** Completes with the exit code when the command has ended. */
     public CompletableFuture<Integer> ended() {
         return process.onExit().thenApply(Process::exitValue);
     }
 
     /**
-     * Sends a signal, unless the command has ended or the terminal has already sent it the same one.
+     * Sends a signal, unless the command has ended or a terminal may have sent it the same one already.
      *
      * @param name without {@code SIG}
+     * @return whether the command has been told, by us or because it has ended
      */
-    public void signal(String name) {
-        if (process.isAlive() && !(isKeystroke(name) && isInForeground())) {
+    public boolean signal(String name) {
+        boolean told = !(isKeystroke(name) && isInForeground());
+        if (process.isAlive() && told) {
             shellKill(name);
         }
+        return told || !process.isAlive();
     }
 
     /** Ends the command at once, without its consent. */
