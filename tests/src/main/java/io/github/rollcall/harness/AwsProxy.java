@@ -89,10 +89,7 @@ public final class AwsProxy implements AutoCloseable {
 
     /** Passes the call on, and holds the answer back for a while. */
     public AwsProxy delay(String operation, int times, Duration time) {
-        return fault(
-                operation,
-                times,
-                aResponse().proxiedFrom(aws.toString()).withFixedDelay((int) time.toMillis()));
+        return fault(operation, times, aResponse().proxiedFrom(aws.toString()).withFixedDelay((int) time.toMillis()));
     }
 
     /** Breaks the connection in place of an answer. */
@@ -117,7 +114,8 @@ public final class AwsProxy implements AutoCloseable {
                 <DescribeInstanceHealthResult><InstanceStates><member><InstanceId>%s</InstanceId><State>%s</State>
                 <ReasonCode>%s</ReasonCode><Description>%s</Description></member></InstanceStates>
                 </DescribeInstanceHealthResult></DescribeInstanceHealthResponse>
-                """.formatted(id, state, reason, description);
+                """
+                .formatted(id, state, reason, description);
     }
 
     /** The answer of {@code DescribeTargetHealth} for one target. */
@@ -128,7 +126,8 @@ public final class AwsProxy implements AutoCloseable {
                 <Target><Id>%s</Id><Port>%d</Port></Target>
                 <TargetHealth><State>%s</State><Reason>%s</Reason><Description>%s</Description></TargetHealth>
                 </member></TargetHealthDescriptions></DescribeTargetHealthResult></DescribeTargetHealthResponse>
-                """.formatted(id, port, state, reason, description);
+                """
+                .formatted(id, port, state, reason, description);
     }
 
     /** How many calls of an operation have come in so far. */

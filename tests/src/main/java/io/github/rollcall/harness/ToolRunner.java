@@ -163,7 +163,12 @@ public final class ToolRunner {
 
         /** What it has written to standard error so far, without JBang's own lines about building. */
         public String err() {
-            return read(err).replaceAll("(?m)^\\[?jbang[]:].*\\n", "");
+            return errWithBuilding().replaceAll("(?m)^\\[?jbang[]:].*\\n", "");
+        }
+
+        /** What it has written to standard error so far. */
+        public String errWithBuilding() {
+            return read(err);
         }
 
         /** Waits until it has written something to standard error. @param text part of a line */
@@ -200,7 +205,9 @@ public final class ToolRunner {
 
         private Run signal(String name, long pid) {
             try {
-                new ProcessBuilder("kill", "-s", name, String.valueOf(pid)).start().waitFor();
+                new ProcessBuilder("kill", "-s", name, String.valueOf(pid))
+                        .start()
+                        .waitFor();
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             } catch (InterruptedException e) {

@@ -10,7 +10,6 @@ import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
 import io.github.rollcall.harness.AwsProxy;
 import io.github.rollcall.harness.MetadataServer;
-import io.github.rollcall.harness.Moto;
 import io.github.rollcall.harness.NotifySocket;
 import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
@@ -67,7 +66,9 @@ class ElbPresenceTest extends ElbPresenceScene {
                         "elb/" + web + ": health state=OutOfService description=\"" + PENDING + "\"",
                         "elb/" + web + ": health state=InService after=",
                         "elb-presence: ready present=elb/" + web);
-        assertThat(run.count("state=OutOfService")).as("an unchanged state is said once").isOne();
+        assertThat(run.count("state=OutOfService"))
+                .as("an unchanged state is said once")
+                .isOne();
     }
 
     @Test
@@ -78,9 +79,17 @@ class ElbPresenceTest extends ElbPresenceScene {
         String d = moto.classic();
         String api = moto.targetGroup(TargetTypeEnum.INSTANCE);
 
-        assertThat(elbPresence("--register-only").env("ELB_NAME", a + "," + b).run().exit()).isZero();
-        assertThat(elbPresence("--register-only").env("TARGET_GROUP", api).run().exit()).isZero();
-        assertThat(elbPresence("--register-only", "--lbname", c, "--elb", d).run().exit()).isZero();
+        assertThat(elbPresence("--register-only")
+                        .env("ELB_NAME", a + "," + b)
+                        .run()
+                        .exit())
+                .isZero();
+        assertThat(elbPresence("--register-only").env("TARGET_GROUP", api).run().exit())
+                .isZero();
+        assertThat(elbPresence("--register-only", "--lbname", c, "--elb", d)
+                        .run()
+                        .exit())
+                .isZero();
 
         for (String name : List.of(a, b, c, d)) {
             assertThat(moto.members(name)).as(name).containsExactly(id);
@@ -92,7 +101,10 @@ class ElbPresenceTest extends ElbPresenceScene {
     void aTargetGroupMayBeNamedByArnAndPort() {
         String api = moto.targetGroup(TargetTypeEnum.INSTANCE);
 
-        assertThat(elbPresence("--register-only", "--target-group", moto.arn(api) + ":9090").run().exit()).isZero();
+        assertThat(elbPresence("--register-only", "--target-group", moto.arn(api) + ":9090")
+                        .run()
+                        .exit())
+                .isZero();
 
         assertThat(moto.targets(api)).containsExactly(id + ":9090");
     }
@@ -112,7 +124,8 @@ class ElbPresenceTest extends ElbPresenceScene {
     void withAnInstanceIdTheAddressIsNotTakenFromTheMetadataOfAnotherInstance() {
         String api = moto.targetGroup(TargetTypeEnum.IP);
 
-        Run run = elbPresence("--register-only", "--target-group", api, "--instance-id", "i-0123").run();
+        Run run = elbPresence("--register-only", "--target-group", api, "--instance-id", "i-0123")
+                .run();
 
         assertThat(run.exit()).isEqualTo(78);
         assertThat(run.err()).contains("tg/" + api + ": error: ").contains("--private-ip");
@@ -125,7 +138,10 @@ class ElbPresenceTest extends ElbPresenceScene {
         String other = moto.instance().instanceId();
         metadata.is(MetadataServer.Mood.BROKEN);
 
-        assertThat(elbPresence("--register-only", "--elb", web, "--instance-id", other).run().exit()).isZero();
+        assertThat(elbPresence("--register-only", "--elb", web, "--instance-id", other)
+                        .run()
+                        .exit())
+                .isZero();
 
         assertThat(moto.members(web)).containsExactly(other);
     }
@@ -134,7 +150,11 @@ class ElbPresenceTest extends ElbPresenceScene {
     void theRegionComesFromTheMetadataServiceWhenNothingElseSaysIt() {
         String web = moto.classic();
 
-        assertThat(elbPresence("--register-only", "--elb", web).env("AWS_REGION", null).run().exit()).isZero();
+        assertThat(elbPresence("--register-only", "--elb", web)
+                        .env("AWS_REGION", null)
+                        .run()
+                        .exit())
+                .isZero();
 
         assertThat(moto.members(web)).containsExactly(id);
     }
@@ -152,7 +172,9 @@ class ElbPresenceTest extends ElbPresenceScene {
             assertThat(moto.members(web)).containsExactly(id);
             assertThat(moto.targets(api)).hasSize(1);
         }
-        assertThat(aws.calls("RegisterInstancesWithLoadBalancer")).as("looks first").isOne();
+        assertThat(aws.calls("RegisterInstancesWithLoadBalancer"))
+                .as("looks first")
+                .isOne();
         assertThat(aws.calls("RegisterTargets")).as("looks first").isOne();
         for (int i = 0; i < 2; i++) {
             assertThat(elbPresence(both).args("--deregister-only").run().exit()).isZero();
@@ -167,7 +189,8 @@ class ElbPresenceTest extends ElbPresenceScene {
         String api = moto.targetGroup(TargetTypeEnum.INSTANCE);
         elbPresence("--register-only", "--elb", web).run();
 
-        Run run = elbPresence("--status", "--elb", web, "--target-group", api + ":81").run();
+        Run run = elbPresence("--status", "--elb", web, "--target-group", api + ":81")
+                .run();
 
         assertThat(run.exit()).isZero();
         assertThat(run.out().lines().map(line -> line.split(" {2,}")))
@@ -180,14 +203,17 @@ class ElbPresenceTest extends ElbPresenceScene {
                             "absent",
                             "unused Target.NotRegistered: Target is not registered to the target group"
                         });
-        assertThat(aws.calls("Register[A-Za-z]+")).as("by the registering alone").isOne();
+        assertThat(aws.calls("Register[A-Za-z]+"))
+                .as("by the registering alone")
+                .isOne();
     }
 
     @Test
     void dryRunSaysWhatWouldBeDoneAndChangesNothing() {
         String web = moto.classic();
 
-        Run register = elbPresence("--dry-run", "--elb", web, "--", "touch", "/proc/nothing").run();
+        Run register = elbPresence("--dry-run", "--elb", web, "--", "touch", "/proc/nothing")
+                .run();
         assertThat(register.exit()).isZero();
         assertThat(register.out())
                 .isEqualTo("elb/" + web + ": would register " + id + ", now absent\n"
@@ -195,7 +221,8 @@ class ElbPresenceTest extends ElbPresenceScene {
         assertThat(moto.members(web)).isEmpty();
 
         elbPresence("--register-only", "--elb", web).run();
-        Run deregister = elbPresence("--dry-run", "--deregister-only", "--elb", web).run();
+        Run deregister =
+                elbPresence("--dry-run", "--deregister-only", "--elb", web).run();
         assertThat(deregister.out()).isEqualTo("elb/" + web + ": would deregister " + id + ", now in service\n");
         assertThat(moto.members(web)).containsExactly(id);
     }
@@ -228,8 +255,10 @@ class ElbPresenceTest extends ElbPresenceScene {
                         1,
                         targetHealth(id, 8080, "draining", "Target.DeregistrationInProgress", "in progress"));
         if (last.equals("absent")) {
-            aws.answer("DescribeTargetHealth", ALWAYS, targetHealth(id, 8080, "", "", "")
-                    .replaceAll("(?s)<member>.*</member>", ""));
+            aws.answer(
+                    "DescribeTargetHealth",
+                    ALWAYS,
+                    targetHealth(id, 8080, "", "", "").replaceAll("(?s)<member>.*</member>", ""));
         } else {
             aws.answer("DescribeTargetHealth", ALWAYS, targetHealth(id, 8080, last, reason, ""));
         }
@@ -248,7 +277,9 @@ class ElbPresenceTest extends ElbPresenceScene {
 
         assertThat(run.signal("TERM").exit()).isEqualTo(75);
 
-        assertThat(run.err()).contains("elb/" + web + ": error: not drained in 1s").contains(LEAVING);
+        assertThat(run.err())
+                .contains("elb/" + web + ": error: not drained in 1s")
+                .contains(LEAVING);
         assertThat(moto.members(web)).isEmpty();
     }
 
@@ -269,7 +300,8 @@ class ElbPresenceTest extends ElbPresenceScene {
         String web = moto.classic();
         var go = folder.resolve("go");
         String script = "echo to-stdout; cat; while [ ! -e " + go + " ]; do sleep 0.05; done; exit 7";
-        Run run = closedAfterwards(elbPresence("--elb", web, "--", "sh", "-c", script).start(folder, "from-stdin\n"));
+        Run run = closedAfterwards(
+                elbPresence("--elb", web, "--", "sh", "-c", script).start(folder, "from-stdin\n"));
         run.says("ready");
         assertThat(moto.members(web)).containsExactly(id);
 
@@ -284,7 +316,8 @@ class ElbPresenceTest extends ElbPresenceScene {
     void aCommandThatDiesOfASignalTakesTheInstanceOutAndIs128PlusN() {
         String web = moto.classic();
 
-        Run run = elbPresence("--elb", web, "--", "sh", "-c", "sleep 1; kill -KILL $$").run();
+        Run run = elbPresence("--elb", web, "--", "sh", "-c", "sleep 1; kill -KILL $$")
+                .run();
 
         assertThat(run.exit()).isEqualTo(137);
         assertThat(moto.members(web)).isEmpty();
@@ -335,7 +368,8 @@ class ElbPresenceTest extends ElbPresenceScene {
                 + "; i=0; while [ $i -lt 60 ]; do sleep 0.05; i=$((i+1)); done; exit 4";
         var code = folder.resolve("code");
         // A terminal of its own for the tool; Ctrl-C is typed when the command is up.
-        String typist = """
+        String typist =
+                """
                 import os, pty, sys, time
                 pid, fd = pty.fork()
                 if pid == 0:
@@ -398,7 +432,8 @@ class ElbPresenceTest extends ElbPresenceScene {
         String web = moto.classic();
         Run run = started("--elb", web, "--reassert", "500ms").says("ready");
 
-        moto.elb.deregisterInstancesFromLoadBalancer(r -> r.loadBalancerName(web).instances(i -> i.instanceId(id)));
+        moto.elb.deregisterInstancesFromLoadBalancer(
+                r -> r.loadBalancerName(web).instances(i -> i.instanceId(id)));
 
         run.says("was removed by something else, registering again");
         await().until(() -> moto.members(web).contains(id));
@@ -408,7 +443,8 @@ class ElbPresenceTest extends ElbPresenceScene {
     void withoutReassertARemovalByOthersStands() {
         String web = moto.classic();
         Run run = started("--elb", web).says("ready");
-        moto.elb.deregisterInstancesFromLoadBalancer(r -> r.loadBalancerName(web).instances(i -> i.instanceId(id)));
+        moto.elb.deregisterInstancesFromLoadBalancer(
+                r -> r.loadBalancerName(web).instances(i -> i.instanceId(id)));
         int before = aws.calls(AwsProxy.ANY);
 
         assertThat(run.signal("TERM").exit()).isZero();
@@ -425,7 +461,10 @@ class ElbPresenceTest extends ElbPresenceScene {
 
         Run run = started("--target-group", api).says("ready");
 
-        assertThat(run.err()).contains("tg/" + api + ": warning: ").contains("no listener uses it").contains(why);
+        assertThat(run.err())
+                .contains("tg/" + api + ": warning: ")
+                .contains("no listener uses it")
+                .contains(why);
     }
 
     // --- what a daemon shows
@@ -439,8 +478,11 @@ class ElbPresenceTest extends ElbPresenceScene {
                     .env("WATCHDOG_USEC", "400000")
                     .start());
             run.says("ready");
-            await().until(() -> systemd.said().stream().filter("WATCHDOG=1"::equals).count() >= 3);
-            assertThat(systemd.said()).contains("READY=1", "STATUS=present in elb/" + web).doesNotContain("STOPPING=1");
+            await().until(() ->
+                    systemd.said().stream().filter("WATCHDOG=1"::equals).count() >= 3);
+            assertThat(systemd.said())
+                    .contains("READY=1", "STATUS=present in elb/" + web)
+                    .doesNotContain("STOPPING=1");
 
             run.signal("TERM").exit();
 
@@ -455,8 +497,9 @@ class ElbPresenceTest extends ElbPresenceScene {
         aws.answer("DescribeInstanceHealth", 1, instanceHealth(id, "OutOfService", "Instance", GONE))
                 .answer("DescribeInstanceHealth", ALWAYS, instanceHealth(id, "OutOfService", "ELB", PENDING));
         try (NotifySocket systemd = new NotifySocket(folder)) {
-            Run run = closedAfterwards(
-                    elbPresence("--elb", web).env("NOTIFY_SOCKET", systemd.path().toString()).start());
+            Run run = closedAfterwards(elbPresence("--elb", web)
+                    .env("NOTIFY_SOCKET", systemd.path().toString())
+                    .start());
             run.says("state=OutOfService");
             assertThat(systemd.said()).isEmpty();
 
@@ -494,7 +537,8 @@ class ElbPresenceTest extends ElbPresenceScene {
     void anAddressThatCannotBeListenedOnIs78AndNothingIsRegistered() throws Exception {
         String web = moto.classic();
         try (ServerSocket taken = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-            Run run = elbPresence("--elb", web, "--http", "127.0.0.1:" + taken.getLocalPort()).run();
+            Run run = elbPresence("--elb", web, "--http", "127.0.0.1:" + taken.getLocalPort())
+                    .run();
 
             assertThat(run.exit()).isEqualTo(78);
             assertThat(run.err()).contains("cannot listen on --http").contains("in use");
@@ -506,9 +550,11 @@ class ElbPresenceTest extends ElbPresenceScene {
     void jsonLogHasOneObjectALineWithTheSubject() {
         String web = moto.classic();
 
-        Run run = elbPresence("--register-only", "--elb", web, "--log-format", "json").run();
+        Run run = elbPresence("--register-only", "--elb", web, "--log-format", "json")
+                .run();
 
-        List<JsonObject> lines = run.err().lines()
+        List<JsonObject> lines = run.err()
+                .lines()
                 .map(line -> JsonParser.parseString(line).getAsJsonObject())
                 .toList();
         assertThat(lines).hasSize(2).allSatisfy(line -> {
