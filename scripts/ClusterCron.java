@@ -20,7 +20,6 @@ import io.github.rollcall.EtcdOptions;
 import io.github.rollcall.Exit;
 import io.github.rollcall.Failure;
 import io.github.rollcall.IdentityOptions;
-import io.github.rollcall.Instance;
 import io.github.rollcall.Log;
 import io.github.rollcall.LogOptions;
 import io.github.rollcall.Member;
@@ -155,10 +154,7 @@ class ClusterCron extends Tool {
             description = "Run at most once in every stretch of this length, across all nodes, kept by etcd.")
     private Duration slotLength;
 
-    @Option(
-            names = "--job",
-            paramLabel = "NAME",
-            description = "What is run at most once (default: the command line).")
+    @Option(names = "--job", paramLabel = "NAME", description = "What is run at most once (default: the command line).")
     private String job;
 
     @Option(
@@ -276,7 +272,8 @@ class ClusterCron extends Tool {
             return askAws();
         }
         String account = Optional.ofNullable(System.getenv("AWS_PROFILE")).orElse("");
-        String entry = String.join(" ", kind == Kind.elb ? "elb" : "tg", aws.region(), name, account).strip();
+        String entry = String.join(" ", kind == Kind.elb ? "elb" : "tg", aws.region(), name, account)
+                .strip();
         return AnswerCache.configured().answer(entry, this::askAws);
     }
 
@@ -333,7 +330,8 @@ class ClusterCron extends Tool {
                 + (choice.self() == null ? ": it is not a member" : ""));
         if (slotLength != null) {
             Slot slot = slot();
-            String holder = claimOf(slot).holder().map(SlotClaim.Holder::toString).orElse("free");
+            String holder =
+                    claimOf(slot).holder().map(SlotClaim.Holder::toString).orElse("free");
             System.out.println("slot " + slot.begin() + " of job " + slot.job() + ": " + holder);
         }
         return choice.isMaster() ? Exit.OK : NOT_MASTER;
@@ -653,7 +651,8 @@ class ClusterCron extends Tool {
                 if (kept == null) {
                     return Optional.empty();
                 }
-                Duration age = Duration.between(Instant.ofEpochMilli(kept.get("time").getAsLong()), Instant.now());
+                Duration age =
+                        Duration.between(Instant.ofEpochMilli(kept.get("time").getAsLong()), Instant.now());
                 // A negative age is that of a clock that was set back.
                 if (age.isNegative() || age.compareTo(expiry) >= 0) {
                     return Optional.empty();
@@ -675,7 +674,9 @@ class ClusterCron extends Tool {
             try {
                 all = read();
                 long oldest = Instant.now().minus(expiry).toEpochMilli();
-                all.entrySet().removeIf(e -> e.getValue().getAsJsonObject().get("time").getAsLong() < oldest);
+                all.entrySet()
+                        .removeIf(
+                                e -> e.getValue().getAsJsonObject().get("time").getAsLong() < oldest);
             } catch (RuntimeException damaged) {
                 all = new JsonObject();
             }
@@ -799,10 +800,13 @@ class ClusterCron extends Tool {
                     } else if (!text.isEmpty() && !text.startsWith("#") && !text.startsWith(";")) {
                         String[] both = text.split("[=:]", 2);
                         if (both.length != 2 || current.isEmpty()) {
-                            throw new Failure(Exit.DATA, file + " has '" + text + "': expected [section] or name = value");
+                            throw new Failure(
+                                    Exit.DATA, file + " has '" + text + "': expected [section] or name = value");
                         }
                         if (current.equals(section)) {
-                            options.put(both[0].strip().toLowerCase(java.util.Locale.ROOT), new Found(file, both[1].strip()));
+                            options.put(
+                                    both[0].strip().toLowerCase(java.util.Locale.ROOT),
+                                    new Found(file, both[1].strip()));
                         }
                     }
                 }

@@ -79,8 +79,12 @@ public final class Child {
      */
     public static Child hold(List<String> command, boolean output) {
         check(command);
-        List<String> held = new ArrayList<>(
-                List.of("/bin/sh", "-c", HOLD, "sh", String.valueOf(ProcessHandle.current().pid())));
+        List<String> held = new ArrayList<>(List.of(
+                "/bin/sh",
+                "-c",
+                HOLD,
+                "sh",
+                String.valueOf(ProcessHandle.current().pid())));
         held.addAll(command);
         return group(held, Redirect.PIPE, output);
     }
@@ -91,7 +95,12 @@ public final class Child {
         Redirect to = output ? Redirect.INHERIT : Redirect.DISCARD;
         try {
             return new Child(
-                    new ProcessBuilder(whole).redirectInput(input).redirectOutput(to).redirectError(to).start(), true);
+                    new ProcessBuilder(whole)
+                            .redirectInput(input)
+                            .redirectOutput(to)
+                            .redirectError(to)
+                            .start(),
+                    true);
         } catch (IOException e) {
             throw new Failure(Exit.UNAVAILABLE, "cannot start a process: " + e.getMessage(), e);
         }
@@ -103,7 +112,8 @@ public final class Child {
         String path = System.getenv("PATH");
         Stream<Path> places = name.contains("/")
                 ? Stream.of(Path.of(name))
-                : Stream.of((path == null ? "/bin:/usr/bin" : path).split(":", -1)).map(dir -> Path.of(dir, name));
+                : Stream.of((path == null ? "/bin:/usr/bin" : path).split(":", -1))
+                        .map(dir -> Path.of(dir, name));
         List<Path> found = places.filter(Files::exists).toList();
         if (name.isEmpty() || found.stream().noneMatch(file -> Files.isExecutable(file) && !Files.isDirectory(file))) {
             throw cannotStart(name, name.isEmpty() || found.isEmpty(), null);

@@ -39,8 +39,9 @@ public record Choice(List<Candidate> candidates, String master, String self, Str
             return states.size() == 1
                     ? states.get(0).state().words()
                     : states.stream()
-                            .map(h -> (h.member().port() == null ? "" : h.member().port() + " ")
-                                    + h.state().words())
+                            .map(h ->
+                                    (h.member().port() == null ? "" : h.member().port() + " ")
+                                            + h.state().words())
                             .distinct()
                             .collect(Collectors.joining(", "));
         }
@@ -50,20 +51,20 @@ public record Choice(List<Candidate> candidates, String master, String self, Str
             if (counts()) {
                 return "yes: gets traffic";
             }
-            return "no: "
-                    + states.stream().map(Candidate::reason).distinct().collect(Collectors.joining("; "));
+            return "no: " + states.stream().map(Candidate::reason).distinct().collect(Collectors.joining("; "));
         }
 
         private static String reason(MemberHealth h) {
-            String meaning = switch (h.state()) {
-                case IN_SERVICE -> "gets traffic";
-                case INITIAL -> "its first health checks are not done";
-                case OUT_OF_SERVICE -> "is not healthy";
-                case UNUSED -> "gets no traffic, however healthy";
-                case DRAINING -> "is being deregistered";
-                case ABSENT -> "is not registered";
-                case UNKNOWN -> "its health is not known";
-            };
+            String meaning =
+                    switch (h.state()) {
+                        case IN_SERVICE -> "gets traffic";
+                        case INITIAL -> "its first health checks are not done";
+                        case OUT_OF_SERVICE -> "is not healthy";
+                        case UNUSED -> "gets no traffic, however healthy";
+                        case DRAINING -> "is being deregistered";
+                        case ABSENT -> "is not registered";
+                        case UNKNOWN -> "its health is not known";
+                    };
             return h.description().isEmpty() ? meaning : meaning + " (" + h.description() + ")";
         }
     }
@@ -132,8 +133,8 @@ public record Choice(List<Candidate> candidates, String master, String self, Str
     /** The same on every host and in every version, or two nodes of one fleet would choose differently. */
     private static long weight(String name, String id) {
         try {
-            byte[] hash = MessageDigest.getInstance("SHA-256")
-                    .digest((name + '\0' + id).getBytes(StandardCharsets.UTF_8));
+            byte[] hash =
+                    MessageDigest.getInstance("SHA-256").digest((name + '\0' + id).getBytes(StandardCharsets.UTF_8));
             return ByteBuffer.wrap(hash).getLong();
         } catch (NoSuchAlgorithmException e) {
             throw new IllegalStateException("every Java platform has SHA-256", e);

@@ -2,7 +2,6 @@ package io.github.rollcall;
 
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
-import com.google.gson.JsonParseException;
 import com.google.gson.JsonParser;
 import java.time.Duration;
 import java.time.Instant;
@@ -141,10 +140,8 @@ public final class SlotClaim {
             revision = answer.getAsJsonObject("header").get("revision").getAsLong();
             return true;
         }
-        Optional<Found> there = found(answer.getAsJsonArray("responses")
-                .get(0)
-                .getAsJsonObject()
-                .getAsJsonObject("response_range"));
+        Optional<Found> there = found(
+                answer.getAsJsonArray("responses").get(0).getAsJsonObject().getAsJsonObject("response_range"));
         if (there.isEmpty() || !isThisStep(there.get().holder())) {
             return false;
         }
@@ -220,7 +217,8 @@ public final class SlotClaim {
         }
         JsonObject kv = rangeResponse.getAsJsonArray("kvs").get(0).getAsJsonObject();
         try {
-            JsonObject value = JsonParser.parseString(EtcdGateway.decode(kv.get("value").getAsString()))
+            JsonObject value = JsonParser.parseString(
+                            EtcdGateway.decode(kv.get("value").getAsString()))
                     .getAsJsonObject();
             Holder holder = new Holder(
                     value.get("run").getAsString(),
@@ -232,7 +230,9 @@ public final class SlotClaim {
             return Optional.of(new Found(holder, kv.get("mod_revision").getAsLong()));
         } catch (RuntimeException e) {
             throw new Failure(
-                    Exit.DATA, "etcd's key " + slot.key() + " holds something else than a run of this job; delete it", e);
+                    Exit.DATA,
+                    "etcd's key " + slot.key() + " holds something else than a run of this job; delete it",
+                    e);
         }
     }
 

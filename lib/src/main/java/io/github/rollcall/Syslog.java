@@ -56,7 +56,8 @@ final class Syslog extends Handler {
                 "--",
                 getFormatter().format(record).stripTrailing());
         try {
-            Process logger = new ProcessBuilder(command).redirectErrorStream(true).start();
+            Process logger =
+                    new ProcessBuilder(command).redirectErrorStream(true).start();
             logger.getOutputStream().close();
             if (!logger.waitFor(PATIENCE_SECONDS, TimeUnit.SECONDS)) {
                 logger.destroyForcibly();

@@ -79,7 +79,8 @@ public final class TargetGroup implements LoadBalancer {
         String arn = ref.isArn() ? ref.nameOrArn() : describe(client, ref).targetGroupArn();
         return new TargetGroup(client, arn, false, null)
                 .health().stream()
-                        .filter(h -> ref.port() == null || ref.port().equals(h.member().port()))
+                        .filter(h -> ref.port() == null
+                                || ref.port().equals(h.member().port()))
                         .toList();
     }
 
