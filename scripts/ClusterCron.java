@@ -465,13 +465,11 @@ class ClusterCron extends Tool {
         try {
             // The slot is remembered for so long only.
             checkInTime(slot);
-            log.info("slot taken", "job", slot.job(), "slot", slot.begin());
-            if (child == null) {
-                code = Exit.OK;
-            } else {
+            if (child != null) {
                 child.release();
-                code = end();
             }
+            log.info("has the slot", "job", slot.job(), "slot", slot.begin());
+            code = child == null ? Exit.OK : end();
             return code;
         } finally {
             try {

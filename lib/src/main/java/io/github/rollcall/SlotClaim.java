@@ -5,6 +5,7 @@ import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
 import java.time.Duration;
 import java.time.Instant;
+import java.time.temporal.ChronoUnit;
 import java.util.Optional;
 import java.util.UUID;
 
@@ -85,7 +86,7 @@ public final class SlotClaim {
      * @throws Failure when etcd cannot say; then it may be ours for a moment
      */
     public boolean claim() {
-        claimed = Instant.now();
+        claimed = now();
         started = null;
         return put("CREATE", "create_revision", 0, UNTIL_STARTED);
     }
@@ -97,7 +98,7 @@ public final class SlotClaim {
      * @throws Failure when etcd cannot say; then the command must not start, and nobody else will start it
      */
     public boolean start() {
-        started = Instant.now();
+        started = now();
         return put("MOD", "mod_revision", revision, slot.memory());
     }
 
@@ -108,7 +109,7 @@ public final class SlotClaim {
      */
     public void end(int exit) {
         JsonObject value = value();
-        value.addProperty("ended", Instant.now().toString());
+        value.addProperty("ended", now().toString());
         value.addProperty("exit", exit);
         ask("kv/put", keyValue(value, lease(slot.memory())));
     }
@@ -234,6 +235,10 @@ public final class SlotClaim {
                     "etcd's key " + slot.key() + " holds something else than a run of this job; delete it",
                     e);
         }
+    }
+
+    private static Instant now() {
+        return Instant.now().truncatedTo(ChronoUnit.MILLIS);
     }
 
     private static Instant time(JsonObject value, String name) {
