@@ -9,6 +9,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
 import org.awaitility.Awaitility;
@@ -18,8 +19,9 @@ import org.awaitility.Awaitility;
  * loopback and whose environment has nothing of ours in it. Immutable; the methods that change something give a new one.
  */
 public final class ToolRunner {
-    private static final Path ROOT =
-            Path.of(System.getProperty("rollcall.root", ".")).toAbsolutePath().normalize();
+    private static final Path ROOT = Path.of(Objects.requireNonNullElse(System.getenv("ROLLCALL_ROOT"), ".."))
+            .toAbsolutePath()
+            .normalize();
     /** What a process needs of our environment: to find programs, and the caches that are warm. */
     private static final List<String> INHERITED = List.of(
             "PATH", "HOME", "LANG", "JBANG_REPO", "JBANG_DIR", "JBANG_CACHE_DIR", "XDG_CACHE_HOME", "MAVEN_OPTS");
@@ -32,7 +34,7 @@ public final class ToolRunner {
         this.environment = environment;
     }
 
-    /** The checkout that is tested. */
+    /** The checkout that is used: {@code ROLLCALL_ROOT}, or for Maven, which works in {@code tests}, the folder above. */
     public static Path root() {
         return ROOT;
     }
