@@ -30,6 +30,8 @@ public final class SlotClaim {
     private static final Duration UNTIL_STARTED = Duration.ofSeconds(10);
     /** How long etcd may be away in the midst of a step: a restart takes it a few seconds. */
     private static final Duration PATIENCE = Duration.ofSeconds(8);
+    /** The same when the start is recorded: to give up then may be to lose the slot, for nobody else will take it. */
+    private static final Duration PATIENCE_TO_START = Duration.ofMinutes(1);
 
     private static final Backoff RETRY = new Backoff(Duration.ofMillis(200), Duration.ofSeconds(1));
 
@@ -40,6 +42,7 @@ public final class SlotClaim {
     private Instant claimed;
     private Instant started;
     private long revision;
+    private Duration patience = PATIENCE;
 
     /** @param instance who claims, for people to read */
     public SlotClaim(EtcdGateway etcd, Slot slot, String instance) {
@@ -88,6 +91,7 @@ public final class SlotClaim {
     public boolean claim() {
         claimed = now();
         started = null;
+        patience = PATIENCE;
         return put("CREATE", "create_revision", 0, UNTIL_STARTED);
     }
 
@@ -99,6 +103,8 @@ public final class SlotClaim {
      */
     public boolean start() {
         started = now();
+        Duration left = Duration.between(started, slot.lastCall());
+        patience = left.compareTo(PATIENCE_TO_START) < 0 ? left : PATIENCE_TO_START;
         return put("MOD", "mod_revision", revision, slot.memory());
     }
 
@@ -108,6 +114,7 @@ public final class SlotClaim {
      * @throws Failure when etcd cannot be told; that matters only to people
      */
     public void end(int exit) {
+        patience = PATIENCE;
         JsonObject value = value();
         value.addProperty("ended", now().toString());
         value.addProperty("exit", exit);
@@ -247,7 +254,7 @@ public final class SlotClaim {
 
     /** Asks until etcd answers, for a while. */
     private JsonObject ask(String path, JsonObject request) {
-        long deadline = System.nanoTime() + PATIENCE.toNanos();
+        long deadline = System.nanoTime() + patience.toNanos();
         for (int failures = 1; ; failures++) {
             try {
                 return etcd.ask(path, request);

@@ -13,6 +13,7 @@ import java.net.http.HttpResponse;
 import java.util.ArrayDeque;
 import java.util.Map;
 import java.util.Queue;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
@@ -41,6 +42,7 @@ public final class EtcdProxy implements AutoCloseable {
     private final URI etcd;
     private final Map<String, Queue<Fault>> faults = new ConcurrentHashMap<>();
     private final Map<String, AtomicInteger> requests = new ConcurrentHashMap<>();
+    private final Set<String> silent = ConcurrentHashMap.newKeySet();
     private final CountDownLatch held = new CountDownLatch(1);
 
     private EtcdProxy(URI etcd) {
@@ -80,9 +82,10 @@ public final class EtcdProxy implements AutoCloseable {
         return fault(path, Fault.LOSE_ANSWER);
     }
 
-    /** The next request to a path is done, and its answer never comes. */
-    public EtcdProxy holdAnswer(String path) {
-        return fault(path, Fault.HOLD_ANSWER);
+    /** What comes after that which was told of a path is done, and its answers never come. */
+    public EtcdProxy holdAllAnswers(String path) {
+        silent.add(path);
+        return this;
     }
 
     /** How many requests to a path have been passed on and done. */
@@ -107,7 +110,8 @@ public final class EtcdProxy implements AutoCloseable {
         Queue<Fault> told = faults.get(path);
         Fault fault;
         synchronized (this) {
-            fault = told == null || told.isEmpty() ? Fault.NONE : told.remove();
+            Fault afterwards = silent.contains(path) ? Fault.HOLD_ANSWER : Fault.NONE;
+            fault = told == null || told.isEmpty() ? afterwards : told.remove();
         }
         try (exchange) {
             byte[] body = exchange.getRequestBody().readAllBytes();

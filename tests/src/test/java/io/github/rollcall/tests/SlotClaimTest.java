@@ -164,11 +164,7 @@ class SlotClaimTest {
     @Test
     void withoutAnAcknowledgementOfTheStartNobodyMayRun() {
         assertThat(ours.claim()).isTrue();
-        proxy.holdAnswer("kv/txn")
-                .holdAnswer("kv/txn")
-                .holdAnswer("kv/txn")
-                .holdAnswer("kv/txn")
-                .holdAnswer("kv/txn");
+        proxy.holdAllAnswers("kv/txn");
 
         assertThatThrownBy(ours::start)
                 .isInstanceOfSatisfying(Failure.class, f -> assertThat(f.exit()).isEqualTo(Exit.UNAVAILABLE));
