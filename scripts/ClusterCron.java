@@ -247,6 +247,9 @@ class ClusterCron extends Tool {
         if (timeout != null && timeout.isZero()) {
             throw usage("--timeout is 0: expected a duration, or no --timeout");
         }
+        if (spec.commandLine().getParseResult().originalArgs().stream().anyMatch(arg -> arg.contains("\uFFFD"))) {
+            throw usage("an argument has letters that Java cannot read in this locale: set LC_ALL=C.UTF-8");
+        }
         // As the other tools take a command; nobody has a program of that name.
         if (!command.isEmpty() && command.get(0).equals("--")) {
             command = command.subList(1, command.size());

@@ -117,6 +117,11 @@ public final class ToolRunner {
         return new ToolRunner(List.copyOf(longer), environment);
     }
 
+    /** The words of its command line, for a command that runs it. */
+    public String[] words() {
+        return command.toArray(new String[0]);
+    }
+
     /** Starts it in the temporary folder, with no standard input. */
     public Run start() {
         return start(Path.of(System.getProperty("java.io.tmpdir")), "");

@@ -5,6 +5,7 @@ import static io.github.rollcall.harness.AwsProxy.ANY;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import com.google.gson.JsonParser;
 import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
 import java.io.IOException;
@@ -126,15 +127,22 @@ class ClusterCronCacheTest extends ClusterCronScene {
     }
 
     @ParameterizedTest
-    @ValueSource(
-            strings = {"", "{", "[]", "null", "{\"elb us-east-1 WEB\": {\"time\": NOW, \"members\": [{}]}}", "\0\1\2"})
+    @ValueSource(strings = {"", "{", "[]", "null", "{\"ENTRY\": {\"time\": NOW, \"members\": [{}]}}", "\0\1\2"})
     void aDamagedFileIsWrittenAnew(String text) throws IOException {
         assertAsks(1, null);
         Files.writeString(
-                usualFile(), text.replace("WEB", web).replace("NOW", String.valueOf(System.currentTimeMillis())));
+                usualFile(), text.replace("ENTRY", entry()).replace("NOW", String.valueOf(System.currentTimeMillis())));
 
         assertAsks(1, "is damaged");
         assertAsks(0, null);
+    }
+
+    private String entry() throws IOException {
+        return JsonParser.parseString(Files.readString(usualFile()))
+                .getAsJsonObject()
+                .keySet()
+                .iterator()
+                .next();
     }
 
     @Test

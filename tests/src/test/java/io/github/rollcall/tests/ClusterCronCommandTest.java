@@ -277,13 +277,46 @@ class ClusterCronCommandTest extends ClusterCronScene {
 
     @Test
     void runsThroughJbangWithoutHomeLocaleOrTerminal() {
-        Run run = on(first, "-o", "elb", web, "sh", "-c", "echo \"$PATH\"")
+        Run run = on(first, "-o", "elb", web, "sh", "-c", "echo \"$PATH $1\"", "sh", "Grüße")
                 .env("HOME", null)
                 .env("LANG", null)
+                .env("LC_ALL", null)
                 .env("PATH", "/usr/local/bin:/usr/bin:/bin")
                 .run();
 
         assertThat(run.exit()).as("%s", run).isZero();
-        assertThat(run.out()).isEqualTo("/usr/local/bin:/usr/bin:/bin\n");
+        assertThat(run.out()).isEqualTo("/usr/local/bin:/usr/bin:/bin Grüße\n");
+    }
+
+    @Test
+    void whatJavaCannotReadInALocaleIsNotRunGarbled() {
+        Run run = ToolRunner.command("env", "-u", "LANG", "LC_ALL=C")
+                .args(plainOn(first, "-o", "elb", web, "echo", "Grüße").words())
+                .run();
+
+        assertThat(run.exit()).isEqualTo(64);
+        assertThat(run.err()).contains("LC_ALL=C.UTF-8").hasLineCount(1);
+    }
+
+    /** Where AWS is away; what is wrong with the line itself would be 64. */
+    @Test
+    void theExampleOfACronFileIsUnderstood() throws IOException {
+        List<String> lines = Files.readAllLines(ToolRunner.root().resolve("examples/cron/clustercron")).stream()
+                .filter(line -> line.matches("[*\\d].*"))
+                .toList();
+        assertThat(lines).isNotEmpty();
+        for (String line : lines) {
+            // Five fields of time, the user, the command.
+            String[] fields = line.split("\\s+", 7);
+            Run run = ToolRunner.command(
+                            "sh",
+                            "-c",
+                            fields[6]
+                                    .replace("/opt/rollcall", ToolRunner.root().toString())
+                                    .replace(" -s ", " "))
+                    .run();
+            assertThat(fields[5]).isEqualTo("root");
+            assertThat(run.exit()).as("%s", run).isEqualTo(69);
+        }
     }
 }
