@@ -20,6 +20,7 @@ import io.github.rollcall.EtcdOptions;
 import io.github.rollcall.Exit;
 import io.github.rollcall.Failure;
 import io.github.rollcall.IdentityOptions;
+import io.github.rollcall.Instance;
 import io.github.rollcall.Log;
 import io.github.rollcall.LogOptions;
 import io.github.rollcall.Member;
@@ -267,7 +268,12 @@ class ClusterCron extends Tool {
     // --- who is master
 
     private Choice choose() {
-        return Choice.of(members(), identity.instance(), spread);
+        Instance self = identity.instance();
+        try {
+            return Choice.of(members(), self, spread);
+        } catch (Failure f) {
+            throw new Failure(f.exit(), label() + ": " + f.getMessage(), f);
+        }
     }
 
     private List<MemberHealth> members() {

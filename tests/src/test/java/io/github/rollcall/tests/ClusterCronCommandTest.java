@@ -237,12 +237,16 @@ class ClusterCronCommandTest extends ClusterCronScene {
             assertThat(run.err()).isEmpty();
             await().atMost(LONG).until(() -> !syslog.said().isEmpty());
             // user.err is 11.
-            assertThat(syslog.said().get(0)).startsWith("<11>").contains("clustercron: error: not found");
+            assertThat(syslog.said().get(0))
+                    .startsWith("<11>")
+                    .contains("clustercron: error: elb/no-such-thing: not found");
         }
         Run run = withSyslogAt(file("nothing"), plainOn(first, "-s", "elb", "no-such-thing"))
                 .run();
         assertThat(run.exit()).isEqualTo(78);
-        assertThat(run.err()).contains("syslog cannot be written to").contains("clustercron: error: not found");
+        assertThat(run.err())
+                .contains("syslog cannot be written to")
+                .contains("clustercron: error: elb/no-such-thing: not found");
     }
 
     // --- where cron runs it
