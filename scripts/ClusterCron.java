@@ -248,6 +248,9 @@ class ClusterCron extends Tool {
         if (timeout != null && timeout.isZero()) {
             throw usage("--timeout is 0: expected a duration, or no --timeout");
         }
+        if (kind != Kind.elb) {
+            targetGroup();
+        }
         if (spec.commandLine().getParseResult().originalArgs().stream().anyMatch(arg -> arg.contains("\uFFFD"))) {
             throw usage("an argument has letters that Java cannot read in this locale: set LC_ALL=C.UTF-8");
         }
@@ -280,9 +283,10 @@ class ClusterCron extends Tool {
         if (!caching) {
             return askAws();
         }
-        String account = Optional.ofNullable(System.getenv("AWS_PROFILE")).orElse("");
-        String entry = String.join(" ", kind == Kind.elb ? "elb" : "tg", aws.region(), name, account)
-                .strip();
+        // The same name in another account is another load balancer.
+        int account = (System.getenv("AWS_PROFILE") + System.getenv("AWS_ACCESS_KEY_ID")).hashCode();
+        String entry =
+                String.join(" ", kind == Kind.elb ? "elb" : "tg", aws.region(), name, Integer.toHexString(account));
         return AnswerCache.configured().answer(entry, this::askAws);
     }
 
@@ -369,10 +373,16 @@ class ClusterCron extends Tool {
                 stopHolding();
             }
             return NOT_MASTER;
+        } catch (TooLate e) {
+            stopHolding();
+            return tooLate(slot);
         } catch (Failure f) {
             stopHolding();
             if (f.exit() == Child.NOT_FOUND || f.exit() == Child.NOT_EXECUTABLE) {
                 throw f;
+            }
+            if (onError == OnError.run && master && isLate(slot)) {
+                return tooLate(slot);
             }
             if (onError == OnError.run && master) {
                 log.error(f.getMessage() + "; running all the same, by --on-error run");
@@ -463,10 +473,24 @@ class ClusterCron extends Tool {
         return taken;
     }
 
+    /** Not a question without an answer: to run now may be to run twice, whatever --on-error says. */
+    private static final class TooLate extends RuntimeException {
+        private static final long serialVersionUID = 1;
+    }
+
     private static void checkInTime(Slot slot) {
-        if (!Instant.now().isBefore(slot.lastCall())) {
-            throw new Failure(Exit.TEMPORARY, "held up for too long to run in slot " + slot.begin());
+        if (isLate(slot)) {
+            throw new TooLate();
         }
+    }
+
+    private static boolean isLate(Slot slot) {
+        return !Instant.now().isBefore(slot.lastCall());
+    }
+
+    private int tooLate(Slot slot) {
+        log.error("held up for too long to run in slot " + slot.begin());
+        return Exit.TEMPORARY;
     }
 
     private int runInSlot(Slot slot, SlotClaim claim) {
@@ -537,13 +561,14 @@ class ClusterCron extends Tool {
 
     /** Waits for the command's end. Its exit code. */
     private int end() {
+        Instant begin = Instant.now();
         log.info("started", "command", command.get(0), "pid", child.pid());
         if (timeout != null && !child.endsWithin(timeout)) {
             log.error("'" + command.get(0) + "' takes longer than " + Durations.format(timeout) + ", ending it");
             child.end(LAST_WORDS);
         }
         int code = child.ended().join();
-        log.info("ended", "command", command.get(0), "exit", code, "after", Duration.between(START, Instant.now()));
+        log.info("ended", "command", command.get(0), "exit", code, "after", Duration.between(begin, Instant.now()));
         return code;
     }
 

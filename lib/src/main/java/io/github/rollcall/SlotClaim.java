@@ -28,7 +28,7 @@ import java.util.UUID;
 public final class SlotClaim {
     /** How long a claim outlives its holder; longer than {@link #PATIENCE}, so that trying again does not lose it. */
     private static final Duration UNTIL_STARTED = Duration.ofSeconds(10);
-    /** How long etcd may be away in the midst of a step: a restart takes it a few seconds. */
+    /** How long etcd may be away in the midst of a step, if the slot is not short: a restart takes it a few seconds. */
     private static final Duration PATIENCE = Duration.ofSeconds(8);
     /** The same when the start is recorded: to give up then may be to lose the slot, for nobody else will take it. */
     private static final Duration PATIENCE_TO_START = Duration.ofMinutes(1);
@@ -42,13 +42,19 @@ public final class SlotClaim {
     private Instant claimed;
     private Instant started;
     private long revision;
-    private Duration patience = PATIENCE;
+    private Duration patience;
 
     /** @param instance who claims, for people to read */
     public SlotClaim(EtcdGateway etcd, Slot slot, String instance) {
         this.etcd = etcd;
         this.slot = slot;
         this.instance = instance;
+        this.patience = usualPatience();
+    }
+
+    private Duration usualPatience() {
+        Duration half = slot.length().dividedBy(2);
+        return half.compareTo(PATIENCE) < 0 ? half : PATIENCE;
     }
 
     /**
@@ -91,7 +97,7 @@ public final class SlotClaim {
     public boolean claim() {
         claimed = now();
         started = null;
-        patience = PATIENCE;
+        patience = usualPatience();
         return put("CREATE", "create_revision", 0, UNTIL_STARTED);
     }
 
@@ -114,7 +120,7 @@ public final class SlotClaim {
      * @throws Failure when etcd cannot be told; that matters only to people
      */
     public void end(int exit) {
-        patience = PATIENCE;
+        patience = usualPatience();
         JsonObject value = value();
         value.addProperty("ended", now().toString());
         value.addProperty("exit", exit);

@@ -88,6 +88,13 @@ public final class EtcdProxy implements AutoCloseable {
         return this;
     }
 
+    /** Passes everything on again that is yet to come. */
+    public EtcdProxy heal() {
+        silent.clear();
+        faults.clear();
+        return this;
+    }
+
     /** How many requests to a path have been passed on and done. */
     public int done(String path) {
         return requests.computeIfAbsent(path, p -> new AtomicInteger()).get();

@@ -126,12 +126,15 @@ class ClusterCronCampaignTest {
         return ToolRunner.plain("ClusterCron")
                 .aws(moto.url())
                 .env("ETCDCTL_ENDPOINTS", etcd.url().toString())
+                // Each node has its own cache, as it has its own disk.
+                .env("HOME", folder.resolve(id).toString())
+                .env("XDG_CACHE_HOME", null)
                 .env("LD_PRELOAD", fakeTime.toString())
                 .env("FAKETIME", (clock < 0 ? "" : "+") + clock + "s")
                 .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
                 .env("FAKETIME_FORCE_MONOTONIC_FIX", "0")
                 .env("NO_FAKE_STAT", "1")
-                .args("-v", "--instance-id", id, "--aws-timeout", "20s", "--spread", job)
+                .args("-v", "-c", "--instance-id", id, "--aws-timeout", "20s", "--spread", job)
                 .args("--slot", SLOT.toSeconds() + "s", "--job", job, "--grace", GRACES.get(job.hashCode() & 1))
                 .args("elb", web, "sh", "-c", "echo \"$1 $2\" >>" + ran(), "sh", name, id);
     }

@@ -257,6 +257,24 @@ class ClusterCronSlotTest extends ClusterCronScene {
     }
 
     @Test
+    void aRunThatIsHeldUpForTooLongDoesNotRunWhateverOnErrorSays() throws Exception {
+        proxy.pass("kv/txn").pass("lease/grant").holdAllAnswers("lease/grant");
+        Run run = closedAfterwards(
+                tool(first, "--slot", "8s", "--on-error", "run").start());
+        await().atMost(LONG).until(() -> proxy.done("kv/txn") == 1);
+
+        // As a suspended machine does; the claim is long gone when it wakes up.
+        run.signal("STOP");
+        Thread.sleep(18_000);
+        proxy.heal();
+        run.signal("CONT");
+
+        assertThat(run.exit()).as("%s", run).isEqualTo(75);
+        assertThat(run.err()).contains("held up for too long");
+        assertThat(timesRun()).isZero();
+    }
+
+    @Test
     void whereTheStartIsNotAcknowledgedItDoesNotRun() throws IOException {
         proxy.pass("kv/txn").holdAllAnswers("kv/txn");
 
