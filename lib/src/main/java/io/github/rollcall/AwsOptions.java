@@ -136,8 +136,12 @@ public final class AwsOptions {
         return calls;
     }
 
-    /** The region, as {@code --region}, the SDK's chain, {@code AWS_DEFAULT_REGION} and the metadata service say. */
-    String region() {
+    /**
+     * The region, as {@code --region}, the SDK's chain, {@code AWS_DEFAULT_REGION} and the metadata service say.
+     *
+     * @throws Failure when there is none to be found
+     */
+    public String region() {
         if (region != null) {
             return region;
         }

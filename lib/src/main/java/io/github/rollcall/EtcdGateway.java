@@ -34,6 +34,8 @@ public final class EtcdGateway {
     private final EtcdOptions.Login login;
     private final Duration timeout;
     private volatile String token;
+    /** Where to begin: the one that answered last, or the one after that which let us down. */
+    private volatile int first;
 
     EtcdGateway(List<URI> endpoints, SSLSocketFactory sockets, EtcdOptions.Login login, Duration timeout) {
         this.endpoints = endpoints;
@@ -44,7 +46,7 @@ public final class EtcdGateway {
 
     /**
      * Asks the first endpoint that can be reached. A request that may have arrived is not sent to another endpoint, for
-     * it may have been done.
+     * it may have been done; the next request begins with that one.
      *
      * @param path such as {@code kv/range}
      * @throws Failure unavailable when no endpoint can be reached or the one asked breaks off, temporary when etcd cannot
@@ -52,12 +54,20 @@ public final class EtcdGateway {
      */
     public JsonObject ask(String path, JsonObject request) {
         Failure last = null;
-        for (URI endpoint : endpoints) {
+        int begin = first;
+        for (int i = 0; i < endpoints.size(); i++) {
+            int n = (begin + i) % endpoints.size();
+            URI endpoint = endpoints.get(n);
             try {
-                return askWithToken(endpoint, path, request);
+                JsonObject answer = askWithToken(endpoint, path, request);
+                first = n;
+                return answer;
             } catch (Unreached e) {
                 last = new Failure(
                         Exit.UNAVAILABLE, "etcd at " + endpoint + " cannot be reached: " + e.getMessage(), e);
+            } catch (Failure f) {
+                first = f.isTransient() ? n + 1 : n;
+                throw f;
             }
         }
         throw last;

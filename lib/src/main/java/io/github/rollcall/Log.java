@@ -64,6 +64,18 @@ public final class Log {
         TOOLS.setLevel(level);
     }
 
+    /**
+     * From now on to the local syslog in place of stderr, in the same format and from the same level on.
+     *
+     * @param tag the program that the lines are from
+     */
+    public static void toSyslog(String tag) {
+        for (Handler stderr : ROOT.getHandlers()) {
+            ROOT.removeHandler(stderr);
+            ROOT.addHandler(new Syslog(tag, stderr.getFormatter(), stderr));
+        }
+    }
+
     /** Whether details for a developer, stack traces among them, are wanted ({@code -vv}). */
     public static boolean isTracing() {
         return TOOLS.isLoggable(Level.FINER);

@@ -22,4 +22,9 @@ public final class Signals {
             }
         }
     }
+
+    /** What a process ends with that a signal has ended, as a shell says it. @param name without {@code SIG} */
+    public static int exitCode(String name) {
+        return 128 + new Signal(name).getNumber();
+    }
 }

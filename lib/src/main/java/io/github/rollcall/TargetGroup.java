@@ -60,6 +60,32 @@ public final class TargetGroup implements LoadBalancer {
      * @throws Failure configuration when there is none, or when it is one of functions or load balancers
      */
     public static TargetGroup find(ElasticLoadBalancingV2Client client, Ref ref) {
+        var group = describe(client, ref);
+        TargetTypeEnum type = group.targetType();
+        if (type != TargetTypeEnum.INSTANCE && type != TargetTypeEnum.IP) {
+            throw new Failure(
+                    Exit.CONFIG, "its targets are of type " + group.targetTypeAsString() + ", not instance or ip");
+        }
+        return new TargetGroup(client, group.targetGroupArn(), type == TargetTypeEnum.IP, ref.port());
+    }
+
+    /**
+     * What is known about every member of a group, of any type, or with a port about those on that port: one call for a
+     * group that is named by its ARN, two for any other.
+     *
+     * @throws Failure configuration when there is no such group
+     */
+    public static List<MemberHealth> health(ElasticLoadBalancingV2Client client, Ref ref) {
+        String arn = ref.isArn() ? ref.nameOrArn() : describe(client, ref).targetGroupArn();
+        return new TargetGroup(client, arn, false, null)
+                .health().stream()
+                        .filter(h -> ref.port() == null
+                                || ref.port().equals(h.member().port()))
+                        .toList();
+    }
+
+    private static software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetGroup describe(
+            ElasticLoadBalancingV2Client client, Ref ref) {
         var groups = AwsCall.of(() -> client.describeTargetGroups(r -> {
                     if (ref.isArn()) {
                         r.targetGroupArns(ref.nameOrArn());
@@ -71,13 +97,7 @@ public final class TargetGroup implements LoadBalancer {
         if (groups.isEmpty()) {
             throw new Failure(Exit.CONFIG, "not found: no target group " + ref.nameOrArn());
         }
-        var group = groups.get(0);
-        TargetTypeEnum type = group.targetType();
-        if (type != TargetTypeEnum.INSTANCE && type != TargetTypeEnum.IP) {
-            throw new Failure(
-                    Exit.CONFIG, "its targets are of type " + group.targetTypeAsString() + ", not instance or ip");
-        }
-        return new TargetGroup(client, group.targetGroupArn(), type == TargetTypeEnum.IP, ref.port());
+        return groups.get(0);
     }
 
     @Override

@@ -9,7 +9,9 @@ import java.net.Socket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Comparator;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import org.awaitility.Awaitility;
 
 /** Starting and ending servers that are processes of their own. */
@@ -63,6 +65,15 @@ final class Servers {
     /** Whatever happens to a test, nothing outlives the JVM that started it. */
     static void endWithThisProcess(Process process) {
         Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(process)));
+    }
+
+    /** Deletes a folder and all that is in it. */
+    static void delete(Path folder) {
+        try (Stream<Path> all = Files.walk(folder)) {
+            all.sorted(Comparator.reverseOrder()).forEach(path -> path.toFile().delete());
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     private static boolean answers(int port) {

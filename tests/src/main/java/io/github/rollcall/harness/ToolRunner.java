@@ -11,7 +11,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.awaitility.Awaitility;
 
 /**
@@ -25,6 +28,8 @@ public final class ToolRunner {
     /** What a process needs of our environment: to find programs, and the caches that are warm. */
     private static final List<String> INHERITED = List.of(
             "PATH", "HOME", "LANG", "JBANG_REPO", "JBANG_DIR", "JBANG_CACHE_DIR", "XDG_CACHE_HOME", "MAVEN_OPTS");
+
+    private static final Map<String, List<Path>> CLASS_PATHS = new ConcurrentHashMap<>();
 
     private final List<String> command;
     private final Map<String, String> environment;
@@ -43,6 +48,25 @@ public final class ToolRunner {
     public static ToolRunner tool(String alias) {
         Built.once();
         return command(ROOT.resolve("jbang").toString(), alias);
+    }
+
+    /** A tool by its script's class as a plain java process, as where it is installed: no JBang, and no home needed. */
+    public static ToolRunner plain(String scriptClass) {
+        String classPath = classPath(scriptClass).stream().map(Path::toString).collect(Collectors.joining(":"));
+        return command(System.getProperty("java.home") + "/bin/java")
+                .args("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms8m", "-Xmx64m")
+                .args("-cp", classPath, scriptClass);
+    }
+
+    /** The jars that a script runs from, its own first. */
+    public static List<Path> classPath(String scriptClass) {
+        Built.once();
+        String script = ROOT.resolve("scripts/" + scriptClass + ".java").toString();
+        return CLASS_PATHS.computeIfAbsent(script, s -> {
+            Run info = command(ROOT.resolve("jbang").toString(), "info", "classpath", s)
+                    .run();
+            return Stream.of(info.out().strip().split(":")).map(Path::of).toList();
+        });
     }
 
     /** Any command, with the environment of a tool. */
@@ -91,6 +115,11 @@ public final class ToolRunner {
         List<String> longer = new ArrayList<>(command);
         longer.addAll(List.of(more));
         return new ToolRunner(List.copyOf(longer), environment);
+    }
+
+    /** The words of its command line, for a command that runs it. */
+    public String[] words() {
+        return command.toArray(new String[0]);
     }
 
     /** Starts it in the temporary folder, with no standard input. */

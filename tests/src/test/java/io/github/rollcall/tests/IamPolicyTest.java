@@ -29,10 +29,25 @@ class IamPolicyTest {
 
     private int calls;
 
+    /** What a tool does with a policy: registers or asks, as this user. */
+    private interface Deed {
+        Run of(Moto moto, AccessKey key, String id, String web, String api);
+    }
+
     @Test
     void elbPresenceWorksWithExactlyItsActions() throws IOException {
+        assertExact("elb-presence", 0, IamPolicyTest::presence);
+    }
+
+    @Test
+    void clusterCronWorksWithExactlyItsActions() throws IOException {
+        // Nothing is registered: allowed to ask is not to be master.
+        assertExact("clustercron", 1, IamPolicyTest::question);
+    }
+
+    private void assertExact(String tool, int exit, Deed deed) throws IOException {
         JsonObject policy = JsonParser.parseString(
-                        Files.readString(ToolRunner.root().resolve("examples/iam/elb-presence.json")))
+                        Files.readString(ToolRunner.root().resolve("examples/iam/" + tool + ".json")))
                 .getAsJsonObject();
         List<String> actions = actions(policy);
         try (Moto moto = Moto.enforcingIamAfter(SCENE)) {
@@ -51,12 +66,23 @@ class IamPolicyTest {
                 counted(moto.ec2.describeVpcs());
             }
 
-            assertThat(presence(moto, whole, id, web, api).exit()).isZero();
-            lacking.forEach((action, key) -> assertThat(
-                            presence(moto, key, id, web, api).exit())
-                    .as("without " + action)
-                    .isIn(75, 77));
+            assertThat(deed.of(moto, whole, id, web, api).exit()).isEqualTo(exit);
+            lacking.forEach(
+                    (action, key) -> assertThat(deed.of(moto, key, id, web, api).exit())
+                            .as("without " + action)
+                            .isIn(75, 77));
         }
+    }
+
+    /** Of both kinds, with the worst exit code of the two. */
+    private static Run question(Moto moto, AccessKey key, String id, String web, String api) {
+        ToolRunner tool = ToolRunner.tool("clustercron")
+                .aws(moto.url())
+                .env("AWS_ACCESS_KEY_ID", key.accessKeyId())
+                .env("AWS_SECRET_ACCESS_KEY", key.secretAccessKey())
+                .args("--instance-id", id);
+        Run classic = tool.args("elb", web).run();
+        return classic.exit() == 1 ? tool.args("alb", api).run() : classic;
     }
 
     /** Both halves, with the worst exit code of the two. */
@@ -90,16 +116,22 @@ class IamPolicyTest {
     }
 
     private static JsonObject without(JsonObject policy, String action) {
-        JsonObject copy = policy.deepCopy();
-        for (JsonElement statement : copy.getAsJsonArray("Statement")) {
+        JsonArray statements = new JsonArray();
+        for (JsonElement statement : policy.deepCopy().getAsJsonArray("Statement")) {
             JsonArray left = new JsonArray();
             for (JsonElement a : statement.getAsJsonObject().getAsJsonArray("Action")) {
                 if (!a.getAsString().equals(action)) {
                     left.add(a);
                 }
             }
-            statement.getAsJsonObject().add("Action", left);
+            // A statement without actions is malformed.
+            if (!left.isEmpty()) {
+                statement.getAsJsonObject().add("Action", left);
+                statements.add(statement);
+            }
         }
+        JsonObject copy = policy.deepCopy();
+        copy.add("Statement", statements);
         return copy;
     }
 }
