@@ -367,7 +367,10 @@ class EtcdAwsCluster extends Tool {
                 case DONE -> {
                     return Exit.OK;
                 }
-                case LEAVE -> remove(s, v.member());
+                case LEAVE -> {
+                    remove(s, v.member());
+                    return Exit.OK;
+                }
                 case PROMOTE -> {
                     JsonObject request = new JsonObject();
                     request.addProperty("ID", Long.toUnsignedString(v.member().id()));
