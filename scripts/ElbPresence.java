@@ -1,7 +1,7 @@
 ///usr/bin/env true; exec jbang "$0" "$@"
 //DESCRIPTION Keeps this instance in its load balancers while its service runs.
 //JAVA 17+
-//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx64m --enable-native-access=ALL-UNNAMED
+//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms8m -Xmx64m --enable-native-access=ALL-UNNAMED
 //DEPS io.github.rollcall:rollcall-parent:0.1.0@pom
 //DEPS io.github.rollcall:rollcall:0.1.0
 //DEPS software.amazon.awssdk:elasticloadbalancing
@@ -16,6 +16,7 @@ import io.github.rollcall.Backoff;
 import io.github.rollcall.Child;
 import io.github.rollcall.ClassicLoadBalancer;
 import io.github.rollcall.DaemonOptions;
+import io.github.rollcall.Durations;
 import io.github.rollcall.Exit;
 import io.github.rollcall.Failure;
 import io.github.rollcall.IdentityOptions;
@@ -40,6 +41,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
@@ -48,6 +50,8 @@ import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Function;
+import java.util.function.Predicate;
+import java.util.function.Supplier;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.Collectors;
 import picocli.CommandLine.ArgGroup;
@@ -142,6 +146,9 @@ class ElbPresence extends Tool {
     /** Completed once, with the reason, when it is time to leave. */
     private final CompletableFuture<String> stop = new CompletableFuture<>();
 
+    /** The first signal to leave that came, or null. */
+    private volatile String signal;
+
     private volatile boolean ready;
     private volatile Child child;
 
@@ -157,6 +164,9 @@ class ElbPresence extends Tool {
     public Integer call() throws InterruptedException {
         targets = targets();
         checkCommand();
+        if (reassert != null && reassert.isZero()) {
+            throw usage("--reassert is 0: expected more");
+        }
         if (mode.status) {
             return status();
         }
@@ -230,7 +240,11 @@ class ElbPresence extends Tool {
             if (health == null) {
                 table.row(t.label, t.member, "-", t.problem.getMessage());
             } else {
-                table.row(t.label, t.member, health.state().words(), (health.word() + " " + health.description()).strip());
+                table.row(
+                        t.label,
+                        t.member,
+                        health.state().words(),
+                        (health.word() + " " + health.description()).strip());
             }
         }
         System.out.print(table);
@@ -317,7 +331,8 @@ class ElbPresence extends Tool {
 
     private int await(Future<Integer> code, Target target, Instant deadline) throws InterruptedException {
         // Half a second more, for a thread that gives up by itself at the deadline to say why.
-        Duration left = Duration.between(Instant.now(), deadline.plus(drainTime())).plusMillis(500);
+        Duration left =
+                Duration.between(Instant.now(), deadline.plus(drainTime())).plusMillis(500);
         try {
             return code.get(Math.max(0, left.toMillis()), TimeUnit.MILLISECONDS);
         } catch (TimeoutException e) {
@@ -332,15 +347,18 @@ class ElbPresence extends Tool {
 
     /** The command's own code, unless it ended well and leaving did not. */
     private int endCommand(int left) {
-        child.signal("TERM");
+        child.signal(signal == null ? "TERM" : signal);
         int code = child.ended().join();
         return code == Exit.OK || isHopeless() ? left : code;
     }
 
-    private void onSignal(String name) {
+    private synchronized void onSignal(String name) {
         if (name.equals("HUP") && child != null) {
             child.signal(name);
-        } else if (!stop.complete("SIG" + name)) {
+        } else if (signal == null) {
+            signal = name;
+            stop.complete("SIG" + name);
+        } else {
             Log.of(name()).warn("second signal, ending at once", "signal", name);
             if (child != null) {
                 child.kill();
@@ -363,13 +381,15 @@ class ElbPresence extends Tool {
             stop.complete("no target can be registered with");
         } else if (!ready && targets.stream().allMatch(Target::isSettled)) {
             ready = true;
-            String present = targets.stream()
-                    .filter(t -> !t.isHopeless())
-                    .map(t -> t.label)
-                    .collect(Collectors.joining(", "));
-            Log.of(name()).info("ready", "present", present);
-            Systemd.ready("present in " + present);
+            String present = labels(t -> !t.isHopeless());
+            String failing = labels(Target::isHopeless);
+            Log.of(name()).info("ready", "present", present, "still-trying", failing.isEmpty() ? null : failing);
+            Systemd.ready("present in " + present + (failing.isEmpty() ? "" : ", still trying " + failing));
         }
+    }
+
+    private String labels(Predicate<Target> which) {
+        return targets.stream().filter(which).map(t -> t.label).collect(Collectors.joining(", "));
     }
 
     private String whyNotReady() {
@@ -384,11 +404,21 @@ class ElbPresence extends Tool {
     }
 
     private void registerMetrics(PrometheusRegistry registry) {
-        gauge(registry, "rollcall_target_registered", "1 if registered, as last seen", t -> t.health != null && t.health.isRegistered() ? 1 : 0);
-        gauge(registry, "rollcall_target_in_service", "1 if in service, as last seen", t ->
-                t.isIn(State.IN_SERVICE) ? 1 : 0);
-        gauge(registry, "rollcall_target_last_seen_timestamp_seconds", "When AWS last answered for it", t ->
-                t.seen.toEpochMilli() / 1_000.0);
+        gauge(
+                registry,
+                "rollcall_target_registered",
+                "1 if registered, as last seen",
+                t -> t.health != null && t.health.isRegistered() ? 1 : 0);
+        gauge(
+                registry,
+                "rollcall_target_in_service",
+                "1 if in service, as last seen",
+                t -> t.isIn(State.IN_SERVICE) ? 1 : 0);
+        gauge(
+                registry,
+                "rollcall_target_last_seen_timestamp_seconds",
+                "When AWS last answered for it",
+                t -> t.seen.toEpochMilli() / 1_000.0);
         CounterWithCallback.builder()
                 .name("rollcall_aws_calls_total")
                 .help("Attempts of AWS calls, by operation and HTTP status")
@@ -408,18 +438,23 @@ class ElbPresence extends Tool {
 
     // --- AWS
 
+    /** Guards the two clients, each made when first needed: that may have to wait for the metadata service. */
+    private final Object clients = new Object();
+
     private ElasticLoadBalancingClient classicClient;
     private ElasticLoadBalancingV2Client groupClient;
 
-    private synchronized LoadBalancer classic(String name) {
-        if (classicClient == null) {
-            classicClient = aws.client(ElasticLoadBalancingClient.builder());
+    private LoadBalancer classic(String name) {
+        synchronized (clients) {
+            if (classicClient == null) {
+                classicClient = aws.client(ElasticLoadBalancingClient.builder());
+            }
         }
         return new ClassicLoadBalancer(classicClient, name);
     }
 
     private LoadBalancer group(TargetGroup.Ref ref) {
-        synchronized (this) {
+        synchronized (clients) {
             if (groupClient == null) {
                 groupClient = aws.client(ElasticLoadBalancingV2Client.builder());
             }
@@ -428,10 +463,10 @@ class ElbPresence extends Tool {
     }
 
     /** One load balancer or target group that this instance is to be present in; everything runs on its own thread. */
-    private final class Target implements java.util.concurrent.Callable<Integer> {
+    private final class Target implements Callable<Integer> {
         final String label;
         final Log log;
-        private final java.util.function.Supplier<LoadBalancer> finder;
+        private final Supplier<LoadBalancer> finder;
         private LoadBalancer loadBalancer;
         private Thread trying;
 
@@ -448,7 +483,7 @@ class ElbPresence extends Tool {
         private Instant lastRegistration = Instant.EPOCH;
         volatile Instant seen = Instant.EPOCH;
 
-        Target(String label, java.util.function.Supplier<LoadBalancer> finder) {
+        Target(String label, Supplier<LoadBalancer> finder) {
             this.label = label;
             this.log = Log.of(label);
             this.finder = finder;
@@ -607,10 +642,10 @@ class ElbPresence extends Tool {
             problem = f;
             if (told) {
                 log.debug("still failing: " + f.getMessage());
-            } else if (ElbPresence.this.isHopeless()) {
-                log.error(f.getMessage());
-            } else {
+            } else if (f.isTransient()) {
                 log.warn(f.getMessage() + "; trying again");
+            } else {
+                log.error(f.getMessage());
             }
         }
 
@@ -681,7 +716,7 @@ class ElbPresence extends Tool {
                     last = f.getMessage();
                 }
                 if (Instant.now().plus(poll).isAfter(deadline)) {
-                    log.error("not drained in " + io.github.rollcall.Durations.format(drainTimeout), "last", last);
+                    log.error("not drained in " + Durations.format(drainTimeout), "last", last);
                     return Exit.TEMPORARY;
                 }
                 sleep(poll);

@@ -15,8 +15,8 @@ public final class AwsCall {
     private static final Set<String> ABSENT =
             Set.of("LoadBalancerNotFound", "AccessPointNotFound", "TargetGroupNotFound", "ValidationError");
     /** Members that AWS does not take now: not running yet, or too many. Somebody else may mend that meanwhile. */
-    private static final Set<String> NOT_NOW = Set.of(
-            "InvalidInstance", "InvalidTarget", "TooManyTargets", "TooManyRegistrationsForTargetId");
+    private static final Set<String> NOT_NOW =
+            Set.of("InvalidInstance", "InvalidTarget", "TooManyTargets", "TooManyRegistrationsForTargetId");
 
     private static final Set<String> REFUSED = Set.of(
             "AccessDenied",
@@ -52,22 +52,29 @@ public final class AwsCall {
 
     /** AWS's error code of a failure that it was the cause of, such as {@code InvalidInstance}; else empty. */
     static String code(Failure failure) {
-        return failure.getCause() instanceof AwsServiceException e ? details(e).errorCode() : "";
+        return failure.getCause() instanceof AwsServiceException e ? code(e) : "";
     }
 
     static boolean isThrottling(AwsServiceException e) {
-        return e.isThrottlingException() || THROTTLING.contains(String.valueOf(details(e).errorCode()));
+        return e.isThrottlingException() || THROTTLING.contains(code(e));
     }
 
-    private static AwsErrorDetails details(AwsServiceException e) {
-        return e.awsErrorDetails() == null
-                ? AwsErrorDetails.builder().errorCode("").errorMessage("").build()
-                : e.awsErrorDetails();
+    /** What is no answer of AWS's, a proxy's error page say, has no code. */
+    private static String code(AwsServiceException e) {
+        AwsErrorDetails details = e.awsErrorDetails();
+        return details == null || details.errorCode() == null ? "" : details.errorCode();
+    }
+
+    private static String words(AwsServiceException e) {
+        AwsErrorDetails details = e.awsErrorDetails();
+        String message = details == null ? null : details.errorMessage();
+        return (message == null ? "HTTP " + e.statusCode() : message.replaceAll("\\.$", ""))
+                + (code(e).isEmpty() ? "" : " (" + code(e) + ")");
     }
 
     private static Failure said(AwsServiceException e) {
-        String code = String.valueOf(details(e).errorCode());
-        String words = String.valueOf(details(e).errorMessage()).replaceAll("\\.$", "") + " (" + code + ")";
+        String code = code(e);
+        String words = words(e);
         if (isThrottling(e)) {
             return new Failure(Exit.TEMPORARY, "throttled by AWS: " + words, e);
         }
@@ -81,7 +88,7 @@ public final class AwsCall {
             return new Failure(Exit.TEMPORARY, "not taken by AWS: " + words, e);
         }
         if (e.statusCode() >= 500 || e.statusCode() < 400) {
-            return new Failure(Exit.UNAVAILABLE, "AWS is not in order: HTTP " + e.statusCode() + " " + words, e);
+            return new Failure(Exit.UNAVAILABLE, "AWS is not in order: " + words, e);
         }
         return e.statusCode() == 401 || e.statusCode() == 403
                 ? new Failure(Exit.REFUSED, "refused by AWS: " + words, e)

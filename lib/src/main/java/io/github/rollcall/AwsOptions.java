@@ -46,21 +46,33 @@ public final class AwsOptions {
 
     private URI endpoint;
 
+    private Duration timeout;
+    private int retries;
+    private final ConcurrentMap<String, LongAdder> calls = new ConcurrentHashMap<>();
+
     @Option(
             names = "--aws-timeout",
             paramLabel = "DURATION",
             description = "How long one attempt of an AWS call may take (default: ${DEFAULT-VALUE}).",
             defaultValue = "5s")
-    private Duration timeout;
+    void setTimeout(Duration time) {
+        if (time.isZero()) {
+            throw new ParameterException(spec.commandLine(), "--aws-timeout is 0: expected more");
+        }
+        timeout = time;
+    }
 
     @Option(
             names = "--aws-retries",
             paramLabel = "N",
             description = "How often a failed AWS call is tried again at once (default: ${DEFAULT-VALUE}).",
             defaultValue = "2")
-    private int retries;
-
-    private final ConcurrentMap<String, LongAdder> calls = new ConcurrentHashMap<>();
+    void setRetries(int times) {
+        if (times < 0) {
+            throw new ParameterException(spec.commandLine(), "--aws-retries is " + times + ": expected 0 or more");
+        }
+        retries = times;
+    }
 
     @Option(
             names = "--endpoint-url",
@@ -72,7 +84,9 @@ public final class AwsOptions {
         } catch (IllegalArgumentException e) {
             endpoint = null;
         }
-        if (endpoint == null || endpoint.getHost() == null || !String.valueOf(endpoint.getScheme()).matches("https?")) {
+        if (endpoint == null
+                || endpoint.getHost() == null
+                || !String.valueOf(endpoint.getScheme()).matches("https?")) {
             throw new ParameterException(
                     spec.commandLine(), "--endpoint-url is '" + url + "': expected an http or https URL");
         }
@@ -89,8 +103,9 @@ public final class AwsOptions {
         System.setProperty(SdkSystemSetting.AWS_EC2_METADATA_V1_DISABLED.property(), "true");
         builder.region(Region.of(region()))
                 .credentialsProvider(credentials())
-                .httpClientBuilder(
-                        UrlConnectionHttpClient.builder().connectionTimeout(timeout).socketTimeout(timeout))
+                .httpClientBuilder(UrlConnectionHttpClient.builder()
+                        .connectionTimeout(timeout)
+                        .socketTimeout(timeout))
                 .overrideConfiguration(c -> c.apiCallAttemptTimeout(timeout)
                         .retryStrategy(retryStrategy())
                         .addExecutionInterceptor(new Attempts()));
@@ -116,10 +131,10 @@ public final class AwsOptions {
                     .id();
         } catch (SdkClientException notConfigured) {
             String boto = System.getenv("AWS_DEFAULT_REGION");
-            String found = boto != null && !boto.isBlank() ? boto : Instance.here().region();
+            String found =
+                    boto != null && !boto.isBlank() ? boto : Instance.here().region();
             if (found == null) {
-                throw new Failure(
-                        Exit.CONFIG, "no region: give --region or AWS_REGION", notConfigured);
+                throw new Failure(Exit.CONFIG, "no region: give --region or AWS_REGION", notConfigured);
             }
             return found;
         }
@@ -128,9 +143,7 @@ public final class AwsOptions {
     private RetryStrategy retryStrategy() {
         return AwsRetryStrategy.standardRetryStrategy().toBuilder()
                 .maxAttempts(retries + 1)
-                .retryOnException(e -> e instanceof AwsServiceException s
-                        && s.awsErrorDetails() != null
-                        && AwsCall.isThrottling(s))
+                .retryOnException(e -> e instanceof AwsServiceException s && AwsCall.isThrottling(s))
                 .build();
     }
 
@@ -151,7 +164,8 @@ public final class AwsOptions {
         public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes attributes) {
             String operation = attributes.getAttribute(SdkExecutionAttribute.OPERATION_NAME);
             int status = context.httpResponse().statusCode();
-            calls.computeIfAbsent(operation + " " + status, key -> new LongAdder()).increment();
+            calls.computeIfAbsent(operation + " " + status, key -> new LongAdder())
+                    .increment();
             Log.of("aws").debug("called", "operation", operation, "status", status);
         }
     }

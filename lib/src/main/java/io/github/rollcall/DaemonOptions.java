@@ -67,7 +67,8 @@ public final class DaemonOptions {
         try {
             HttpServer server = HttpServer.create(address, 0);
             server.setExecutor(Executors.newFixedThreadPool(2, daemonThread()));
-            server.createContext("/metrics", x -> answer(x, 200, PrometheusTextFormatWriter.CONTENT_TYPE, text(registry)));
+            server.createContext(
+                    "/metrics", x -> answer(x, 200, PrometheusTextFormatWriter.CONTENT_TYPE, text(registry)));
             server.createContext("/healthz", x -> answer(x, 200, "text/plain", "ok\n"));
             server.createContext("/readyz", x -> {
                 String why = notReady.get();

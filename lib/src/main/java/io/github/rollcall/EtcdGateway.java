@@ -56,7 +56,8 @@ public final class EtcdGateway {
             try {
                 return askWithToken(endpoint, path, request);
             } catch (Unreached e) {
-                last = new Failure(Exit.UNAVAILABLE, "etcd at " + endpoint + " cannot be reached: " + e.getMessage(), e);
+                last = new Failure(
+                        Exit.UNAVAILABLE, "etcd at " + endpoint + " cannot be reached: " + e.getMessage(), e);
             }
         }
         throw last;
@@ -233,12 +234,13 @@ public final class EtcdGateway {
         }
 
         Failure failure(URI endpoint) {
-            int exit = switch (code) {
-                case 7, UNAUTHENTICATED -> Exit.REFUSED;
-                case 14 -> Exit.UNAVAILABLE;
-                case 3, 5, 6, 11, 12 -> Exit.CONFIG;
-                default -> getMessage().contains("user name is empty") ? Exit.REFUSED : Exit.TEMPORARY;
-            };
+            int exit =
+                    switch (code) {
+                        case 7, UNAUTHENTICATED -> Exit.REFUSED;
+                        case 14 -> Exit.UNAVAILABLE;
+                        case 3, 5, 6, 11, 12 -> Exit.CONFIG;
+                        default -> getMessage().contains("user name is empty") ? Exit.REFUSED : Exit.TEMPORARY;
+                    };
             return new Failure(exit, "etcd at " + endpoint + " says: " + getMessage(), this);
         }
     }

@@ -29,7 +29,10 @@ public final class EtcdOptions {
             description = "etcd's client URLs (default: ETCDCTL_ENDPOINTS, ETCD_HOST, else " + DEFAULT + ").")
     private List<String> endpoints = new ArrayList<>();
 
-    @Option(names = "--cacert", paramLabel = "FILE", description = "Trust these CAs for etcd (default: ETCDCTL_CACERT).")
+    @Option(
+            names = "--cacert",
+            paramLabel = "FILE",
+            description = "Trust these CAs for etcd (default: ETCDCTL_CACERT).")
     private Path cacert;
 
     @Option(names = "--cert", paramLabel = "FILE", description = "Client certificate for etcd (default: ETCDCTL_CERT).")
@@ -57,7 +60,8 @@ public final class EtcdOptions {
             }
         }
         String source = from;
-        return (given.isEmpty() ? List.of(DEFAULT) : given).stream().map(text -> url(source, text.strip())).toList();
+        return (given.isEmpty() ? List.of(DEFAULT) : given)
+                .stream().map(text -> url(source, text.strip())).toList();
     }
 
     private URI url(String source, String text) {

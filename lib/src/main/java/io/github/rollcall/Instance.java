@@ -143,7 +143,9 @@ public record Instance(String id, String privateIp, String region) {
         }
 
         private static String text(JsonObject json, String key) {
-            return json.has(key) && json.get(key).isJsonPrimitive() ? json.get(key).getAsString() : null;
+            return json.has(key) && json.get(key).isJsonPrimitive()
+                    ? json.get(key).getAsString()
+                    : null;
         }
 
         private String get(String path, String token) throws IOException {

@@ -146,8 +146,8 @@ public final class Log {
                 line.append(r.getLevel() == Level.SEVERE ? "error: " : "warning: ");
             }
             line.append(oneLine(formatMessage(r)));
-            details.forEach((key, value) ->
-                    line.append(' ').append(key).append('=').append(quoted(value)));
+            details.forEach(
+                    (key, value) -> line.append(' ').append(key).append('=').append(quoted(value)));
             return line.append('\n').toString();
         }
 

@@ -7,9 +7,7 @@ import picocli.CommandLine.Option;
 public final class LogOptions {
     private final Level usual;
 
-    @Option(
-            names = "-v",
-            description = "Log more; -vv for developers, with stack traces.")
+    @Option(names = "-v", description = "Log more; -vv for developers, with stack traces.")
     private boolean[] verbose = {};
 
     @Option(names = "-q", description = "Log warnings and errors only.")

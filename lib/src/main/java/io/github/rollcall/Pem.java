@@ -63,7 +63,8 @@ final class Pem {
 
     private static KeyManager[] keyManagers(Path cert, Path key) throws GeneralSecurityException, IOException {
         KeyStore store = emptyStore();
-        store.setKeyEntry("client", privateKey(key), new char[0], certificates(cert).toArray(new Certificate[0]));
+        store.setKeyEntry(
+                "client", privateKey(key), new char[0], certificates(cert).toArray(new Certificate[0]));
         KeyManagerFactory factory = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
         factory.init(store, new char[0]);
         return factory.getKeyManagers();
@@ -89,9 +90,11 @@ final class Pem {
         if (!pem.find()) {
             throw new Failure(
                     Exit.CONFIG,
-                    file + " holds no unencrypted PKCS#8 key: convert it with openssl pkcs8 -topk8 -nocrypt -in " + file);
+                    file + " holds no unencrypted PKCS#8 key: convert it with openssl pkcs8 -topk8 -nocrypt -in "
+                            + file);
         }
-        PKCS8EncodedKeySpec spec = new PKCS8EncodedKeySpec(Base64.getMimeDecoder().decode(pem.group(1)));
+        PKCS8EncodedKeySpec spec =
+                new PKCS8EncodedKeySpec(Base64.getMimeDecoder().decode(pem.group(1)));
         for (String algorithm : new String[] {"EC", "RSA", "EdDSA"}) {
             try {
                 return KeyFactory.getInstance(algorithm).generatePrivate(spec);

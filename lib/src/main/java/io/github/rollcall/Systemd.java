@@ -67,7 +67,8 @@ public final class Systemd {
 
         private static native int socket(int domain, int type, int protocol);
 
-        private static native long sendto(int fd, byte[] data, long length, int flags, byte[] address, int addressLength);
+        private static native long sendto(
+                int fd, byte[] data, long length, int flags, byte[] address, int addressLength);
 
         private static native int close(int fd);
 

@@ -15,11 +15,14 @@ public final class Table {
     /** Adds a row of as many cells as the head has; a cell that is null or empty shows as {@code -}. */
     public Table row(Object... cells) {
         if (cells.length != rows.get(0).size()) {
-            throw new IllegalArgumentException(cells.length + " cells for " + rows.get(0).size() + " columns");
+            throw new IllegalArgumentException(
+                    cells.length + " cells for " + rows.get(0).size() + " columns");
         }
         List<String> row = new ArrayList<>();
         for (Object cell : cells) {
-            String text = cell == null ? "" : cell.toString().replaceAll("\\p{Cntrl}", " ").strip();
+            String text = cell == null
+                    ? ""
+                    : cell.toString().replaceAll("\\p{Cntrl}", " ").strip();
             row.add(text.isEmpty() ? "-" : text);
         }
         rows.add(row);

@@ -28,8 +28,8 @@ public final class TargetGroup implements LoadBalancer {
      * @param port the port that members are registered with, or null for the group's own
      */
     public record Ref(String nameOrArn, Integer port) {
-        private static final Pattern FORM =
-                Pattern.compile("(arn:[^:]+:elasticloadbalancing:[^:]*:[^:]*:targetgroup/[^:]+|[^:/\\s]+)(?::(\\d{1,5}))?");
+        private static final Pattern FORM = Pattern.compile(
+                "(arn:[^:]+:elasticloadbalancing:[^:]*:[^:]*:targetgroup/[^:]+|[^:/\\s]+)(?::(\\d{1,5}))?");
 
         /** @throws IllegalArgumentException with a sentence that says what was expected */
         public static Ref parse(String text) {
@@ -113,8 +113,8 @@ public final class TargetGroup implements LoadBalancer {
     }
 
     private List<MemberHealth> describe(List<Member> members) {
-        return AwsCall.of(() -> client.describeTargetHealth(
-                        r -> r.targetGroupArn(arn).targets(targets(members))))
+        return AwsCall.of(() ->
+                        client.describeTargetHealth(r -> r.targetGroupArn(arn).targets(targets(members))))
                 .targetHealthDescriptions()
                 .stream()
                 .map(TargetGroup::health)

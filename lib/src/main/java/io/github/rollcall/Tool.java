@@ -73,8 +73,7 @@ public abstract class Tool implements Callable<Integer> {
 
     private static int misused(ParameterException e, String[] args) {
         CommandLine command = e.getCommandLine();
-        Log.of(command.getCommandName())
-                .error(e.getMessage() + "; try '" + command.getCommandName() + " --help'");
+        Log.of(command.getCommandName()).error(e.getMessage() + "; try '" + command.getCommandName() + " --help'");
         return Exit.USAGE;
     }
 

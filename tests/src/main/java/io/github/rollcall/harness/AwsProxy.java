@@ -16,13 +16,15 @@ import com.github.tomakehurst.wiremock.stubbing.Scenario;
 import com.github.tomakehurst.wiremock.verification.LoggedRequest;
 import java.net.URI;
 import java.time.Duration;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.UUID;
 
 /**
  * A proxy before AWS that breaks things, by operation ({@code RegisterTargets}; {@link #ANY} for all): it throttles,
  * answers 5xx, delays, cuts, garbles, refuses or answers with something else, a number of times or {@link #ALWAYS}, and
- * passes everything else on. What is told later goes before what was told earlier. It counts calls. Thread-safe.
+ * passes everything else on. What is told of one operation happens in that order. It counts calls. Thread-safe.
  */
 public final class AwsProxy implements AutoCloseable {
     /** Every operation. */
@@ -32,6 +34,7 @@ public final class AwsProxy implements AutoCloseable {
 
     private final URI aws;
     private final WireMockServer server;
+    private final Map<String, Integer> queued = new HashMap<>();
 
     private AwsProxy(URI aws) {
         this.aws = aws;
@@ -55,8 +58,10 @@ public final class AwsProxy implements AutoCloseable {
     }
 
     /** Passes everything on again. */
-    public void heal() {
+    public synchronized void heal() {
         server.resetMappings();
+        server.resetScenarios();
+        queued.clear();
         server.stubFor(any(anyUrl()).atPriority(10).willReturn(aResponse().proxiedFrom(aws.toString())));
     }
 
@@ -84,10 +89,7 @@ public final class AwsProxy implements AutoCloseable {
 
     /** Passes the call on, and holds the answer back for a while. */
     public AwsProxy delay(String operation, int times, Duration time) {
-        return fault(
-                operation,
-                times,
-                aResponse().proxiedFrom(aws.toString()).withFixedDelay((int) time.toMillis()));
+        return fault(operation, times, aResponse().proxiedFrom(aws.toString()).withFixedDelay((int) time.toMillis()));
     }
 
     /** Breaks the connection in place of an answer. */
@@ -112,7 +114,8 @@ public final class AwsProxy implements AutoCloseable {
                 <DescribeInstanceHealthResult><InstanceStates><member><InstanceId>%s</InstanceId><State>%s</State>
                 <ReasonCode>%s</ReasonCode><Description>%s</Description></member></InstanceStates>
                 </DescribeInstanceHealthResult></DescribeInstanceHealthResponse>
-                """.formatted(id, state, reason, description);
+                """
+                .formatted(id, state, reason, description);
     }
 
     /** The answer of {@code DescribeTargetHealth} for one target. */
@@ -123,7 +126,8 @@ public final class AwsProxy implements AutoCloseable {
                 <Target><Id>%s</Id><Port>%d</Port></Target>
                 <TargetHealth><State>%s</State><Reason>%s</Reason><Description>%s</Description></TargetHealth>
                 </member></TargetHealthDescriptions></DescribeTargetHealthResult></DescribeTargetHealthResponse>
-                """.formatted(id, port, state, reason, description);
+                """
+                .formatted(id, port, state, reason, description);
     }
 
     /** How many calls of an operation have come in so far. */
@@ -148,19 +152,17 @@ public final class AwsProxy implements AutoCloseable {
         server.stop();
     }
 
-    private AwsProxy fault(String operation, int times, ResponseDefinitionBuilder response) {
-        if (times == ALWAYS) {
-            server.stubFor(on(operation).willReturn(response));
-            return this;
-        }
-        String countdown = UUID.randomUUID().toString();
-        for (int i = 0; i < times; i++) {
+    private synchronized AwsProxy fault(String operation, int times, ResponseDefinitionBuilder response) {
+        int told = queued.getOrDefault(operation, 0);
+        int last = times == ALWAYS ? told : told + times - 1;
+        for (int i = told; i <= last; i++) {
             server.stubFor(on(operation)
-                    .inScenario(countdown)
+                    .inScenario(operation)
                     .whenScenarioStateIs(i == 0 ? Scenario.STARTED : "after " + i)
-                    .willSetStateTo("after " + (i + 1))
+                    .willSetStateTo(times == ALWAYS ? (i == 0 ? Scenario.STARTED : "after " + i) : "after " + (i + 1))
                     .willReturn(response));
         }
+        queued.put(operation, last + 1);
         return this;
     }
 

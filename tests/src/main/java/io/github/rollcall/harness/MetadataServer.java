@@ -65,9 +65,11 @@ public final class MetadataServer implements AutoCloseable {
     /** As {@link #of(String, String)}, on a given port. */
     public static MetadataServer of(String instanceId, String privateIp, int port) {
         MetadataServer server = new MetadataServer(port);
-        String document = """
+        String document =
+                """
                 {"instanceId": "%s", "privateIp": "%s", "region": "%s", "availabilityZone": "%<sa", "version": "2017-09-30"}
-                """.formatted(instanceId, privateIp, Moto.REGION);
+                """
+                        .formatted(instanceId, privateIp, Moto.REGION);
         server.data.put("/latest/dynamic/instance-identity/document", document);
         server.data.put("/latest/meta-data/instance-id", instanceId);
         server.data.put("/latest/meta-data/local-ipv4", privateIp);
@@ -79,10 +81,13 @@ public final class MetadataServer implements AutoCloseable {
     public MetadataServer withRole(String accessKey, String secretKey, String sessionToken) {
         String list = "/latest/meta-data/iam/security-credentials/";
         data.put(list, "role");
-        data.put(list + "role", """
+        data.put(
+                list + "role",
+                """
                 {"Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": "%s", "SecretAccessKey": "%s", "Token": "%s",
                  "LastUpdated": "2026-01-01T00:00:00Z", "Expiration": "2126-01-01T00:00:00Z"}
-                """.formatted(accessKey, secretKey, sessionToken));
+                """
+                        .formatted(accessKey, secretKey, sessionToken));
         return this;
     }
 

@@ -114,11 +114,8 @@ public final class Moto implements AutoCloseable {
     public String targetGroup(TargetTypeEnum type) {
         String name = name("api");
         String vpc = ec2.describeVpcs().vpcs().get(0).vpcId();
-        elbv2.createTargetGroup(r -> r.name(name)
-                .protocol("HTTP")
-                .port(8080)
-                .vpcId(vpc)
-                .targetType(type));
+        elbv2.createTargetGroup(
+                r -> r.name(name).protocol("HTTP").port(8080).vpcId(vpc).targetType(type));
         return name;
     }
 

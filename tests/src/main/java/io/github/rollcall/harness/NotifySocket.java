@@ -11,7 +11,8 @@ import org.awaitility.Awaitility;
 /** systemd's end of {@code NOTIFY_SOCKET}; records what a service says. Thread-safe. */
 public final class NotifySocket implements AutoCloseable {
     // The JDK has no datagram sockets of the AF_UNIX family; moto has brought a Python.
-    private static final String RECEIVER = """
+    private static final String RECEIVER =
+            """
             import socket, sys
             s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             s.bind(sys.argv[1])

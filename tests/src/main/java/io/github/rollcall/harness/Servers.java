@@ -30,8 +30,9 @@ final class Servers {
         try {
             Path log = Files.createTempFile("rollcall-server", ".log");
             log.toFile().deleteOnExit();
-            Process process =
-                    command.redirectErrorStream(true).redirectOutput(log.toFile()).start();
+            Process process = command.redirectErrorStream(true)
+                    .redirectOutput(log.toFile())
+                    .start();
             endWithThisProcess(process);
             Awaitility.await(command.command().get(0))
                     .atMost(Duration.ofSeconds(60))

@@ -9,6 +9,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
 import org.awaitility.Awaitility;
@@ -18,8 +19,9 @@ import org.awaitility.Awaitility;
  * loopback and whose environment has nothing of ours in it. Immutable; the methods that change something give a new one.
  */
 public final class ToolRunner {
-    private static final Path ROOT =
-            Path.of(System.getProperty("rollcall.root", ".")).toAbsolutePath().normalize();
+    private static final Path ROOT = Path.of(Objects.requireNonNullElse(System.getenv("ROLLCALL_ROOT"), ".."))
+            .toAbsolutePath()
+            .normalize();
     /** What a process needs of our environment: to find programs, and the caches that are warm. */
     private static final List<String> INHERITED = List.of(
             "PATH", "HOME", "LANG", "JBANG_REPO", "JBANG_DIR", "JBANG_CACHE_DIR", "XDG_CACHE_HOME", "MAVEN_OPTS");
@@ -32,7 +34,7 @@ public final class ToolRunner {
         this.environment = environment;
     }
 
-    /** The checkout that is tested. */
+    /** The checkout that is used: {@code ROLLCALL_ROOT}, or for Maven, which works in {@code tests}, the folder above. */
     public static Path root() {
         return ROOT;
     }
@@ -163,7 +165,12 @@ public final class ToolRunner {
 
         /** What it has written to standard error so far, without JBang's own lines about building. */
         public String err() {
-            return read(err).replaceAll("(?m)^\\[?jbang[]:].*\\n", "");
+            return errWithBuilding().replaceAll("(?m)^\\[?jbang[]:].*\\n", "");
+        }
+
+        /** What it has written to standard error so far. */
+        public String errWithBuilding() {
+            return read(err);
         }
 
         /** Waits until it has written something to standard error. @param text part of a line */
@@ -200,7 +207,9 @@ public final class ToolRunner {
 
         private Run signal(String name, long pid) {
             try {
-                new ProcessBuilder("kill", "-s", name, String.valueOf(pid)).start().waitFor();
+                new ProcessBuilder("kill", "-s", name, String.valueOf(pid))
+                        .start()
+                        .waitFor();
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             } catch (InterruptedException e) {

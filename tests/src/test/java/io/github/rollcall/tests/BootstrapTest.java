@@ -1,0 +1,295 @@
+package io.github.rollcall.tests;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.github.rollcall.harness.ToolRunner;
+import io.github.rollcall.harness.ToolRunner.Run;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** The contract's part "Layout" about {@code ./jbang}. */
+class BootstrapTest {
+    private static final List<String> WHAT_IT_CALLS = List.of(
+            "bash",
+            "env",
+            "readlink",
+            "dirname",
+            "sed",
+            "head",
+            "mkdir",
+            "cat",
+            "sort",
+            "find",
+            "xargs",
+            "cksum",
+            "tar",
+            "mktemp",
+            "cp",
+            "mv",
+            "rm",
+            "grep",
+            "flock",
+            "id");
+
+    @TempDir
+    private Path folder;
+
+    /** A clone of this checkout, as far as the bootstrap needs one. */
+    private Path clone(String name) throws Exception {
+        Path clone = Files.createDirectories(folder.resolve(name));
+        shell("cd '" + ToolRunner.root()
+                + "' && tar -cf - --exclude=target jbang jbang-catalog.json pom.xml lib scripts" + " | tar -xf - -C '"
+                + clone + "'");
+        return clone;
+    }
+
+    /** The local Maven repository, without our own artifacts. */
+    private Path repositoryWithoutRollcall() throws Exception {
+        String real = System.getenv("JBANG_REPO") != null
+                ? System.getenv("JBANG_REPO")
+                : System.getProperty("user.home") + "/.m2/repository";
+        Path copy = folder.resolve("repository");
+        shell("cp -al '" + real + "' '" + copy + "' 2>/dev/null || cp -r '" + real + "' '" + copy + "'; rm -rf '" + copy
+                + "/io/github/rollcall'");
+        return copy;
+    }
+
+    private static void shell(String command) throws IOException, InterruptedException {
+        assertThat(new ProcessBuilder("sh", "-c", command).inheritIO().start().waitFor())
+                .as(command)
+                .isZero();
+    }
+
+    private static ToolRunner jbang(Path clone, String... args) {
+        ToolRunner.tool("elb-presence");
+        return ToolRunner.command(clone.resolve("jbang").toString()).args(args);
+    }
+
+    @Test
+    void worksFromAnyFolderThroughASymlinkAndInAPathWithSpaces() throws Exception {
+        Path clone = clone("a clone/of mine");
+        Path link = Files.createSymbolicLink(folder.resolve("a link"), clone.resolve("jbang"));
+
+        Run run =
+                ToolRunner.command(link.toString(), "elb-presence", "--version").start(folder, "");
+
+        assertThat(run.exit()).as("%s", run).isZero();
+        assertThat(run.out()).isEqualTo("elb-presence 0.1.0\n");
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"elb-presence", "run elb-presence", "--quiet run elb-presence", "scripts/ElbPresence.java"})
+    void isTheSameAsJbang(String how) {
+        Run run = jbang(ToolRunner.root(), how.split(" ")).args("--version").start(ToolRunner.root(), "");
+
+        assertThat(run.exit()).as("%s", run).isZero();
+        assertThat(run.out()).isEqualTo("elb-presence 0.1.0\n");
+    }
+
+    @Test
+    void anArgumentOfTheToolThatIsNamedLikeAnAliasIsLeftAlone() throws Exception {
+        Path script = Files.writeString(
+                folder.resolve("Say.java"),
+                """
+                class Say { public static void main(String[] a) { System.out.println(String.join(",", a)); } }
+                """);
+
+        Run run = jbang(ToolRunner.root(), script.toString(), "elb-presence", "a b", "$x'")
+                .run();
+
+        assertThat(run.out()).isEqualTo("elb-presence,a b,$x'\n");
+    }
+
+    @Test
+    void twoFirstStartsAtOnceInstallTheLibraryOnceAndStdoutIsTheToolsAlone() throws Exception {
+        Path repository = repositoryWithoutRollcall();
+        ToolRunner first = jbang(clone("clone"), "elb-presence", "--version")
+                .env("JBANG_REPO", repository.toString())
+                .env("JBANG_DIR", folder.resolve("jbang").toString());
+
+        Run a = first.start();
+        Run b = first.start();
+
+        for (Run run : List.of(a, b)) {
+            assertThat(run.exit()).as("%s", run).isZero();
+            assertThat(run.out()).isEqualTo("elb-presence 0.1.0\n");
+        }
+        assertThat((a.errWithBuilding() + b.errWithBuilding()).split("installing the Rollcall library", -1))
+                .hasSize(2);
+    }
+
+    @Test
+    void theLibraryIsInstalledAgainWhenItsSourcesAreNewerAndOnlyThen() throws Exception {
+        Path clone = clone("clone");
+        ToolRunner version = jbang(clone, "elb-presence", "--version")
+                .env("JBANG_REPO", repositoryWithoutRollcall().toString())
+                .env("JBANG_DIR", folder.resolve("jbang").toString());
+        assertThat(version.run().errWithBuilding()).contains("installing the Rollcall library");
+        assertThat(version.run().errWithBuilding()).doesNotContain("installing");
+
+        Files.writeString(
+                clone.resolve("lib/src/main/java/io/github/rollcall/Exit.java"),
+                "// newer\n",
+                StandardOpenOption.APPEND);
+
+        Run again = version.run();
+        assertThat(again.exit()).as("%s", again).isZero();
+        assertThat(again.errWithBuilding()).contains("installing the Rollcall library");
+        assertThat(version.run().errWithBuilding()).doesNotContain("installing");
+    }
+
+    @Test
+    void aLibraryThatDoesNotCompileIsToldWithMavensWords() throws Exception {
+        Path clone = clone("clone");
+        Files.writeString(
+                clone.resolve("lib/src/main/java/io/github/rollcall/Exit.java"), "garbage", StandardOpenOption.APPEND);
+
+        Run run = jbang(clone, "elb-presence", "--version")
+                .env("JBANG_REPO", repositoryWithoutRollcall().toString())
+                .run();
+
+        assertThat(run.exit()).isEqualTo(69);
+        assertThat(run.errWithBuilding()).contains("COMPILATION ERROR").contains("jbang: Maven failed, see above");
+        assertThat(run.out()).isEmpty();
+    }
+
+    @Test
+    void aSecondStartNeedsNoNetworkAndNoMaven() throws Exception {
+        ToolRunner.tool("elb-presence");
+        boolean canUnshare =
+                new ProcessBuilder("unshare", "-rn", "true").start().waitFor() == 0;
+        assumeTrue(canUnshare, "no network namespace can be made here");
+        Path noMaven = pathWithout("mvn");
+
+        Run run = ToolRunner.command(
+                        "unshare", "-rn", ToolRunner.root().resolve("jbang").toString())
+                .args("elb-presence", "--version")
+                .env("PATH", noMaven + ":" + pathOf("unshare"))
+                .run();
+
+        assertThat(run.exit()).as("%s", run).isZero();
+        assertThat(run.out()).isEqualTo("elb-presence 0.1.0\n");
+    }
+
+    @Test
+    void withoutAJdkItSaysInOneSentenceWhatToInstall() throws Exception {
+        ToolRunner bare = jbang(ToolRunner.root(), "elb-presence")
+                .env("PATH", pathWithout("javac").toString())
+                .env("JAVA_HOME", null);
+
+        Run run = bare.run();
+
+        assertThat(run.exit()).isEqualTo(69);
+        assertThat(run.errWithBuilding())
+                .startsWith("jbang: no JDK was found: install one, version 17 or later (Debian: apt-get install")
+                .hasLineCount(1);
+        assertThat(bare.env("JAVA_HOME", "/nowhere").run().errWithBuilding())
+                .startsWith("jbang: no JDK at JAVA_HOME, /nowhere was");
+    }
+
+    @Test
+    void withTooOldAJdkItSaysInOneSentenceWhatToInstall() throws Exception {
+        Path home = Files.createDirectories(folder.resolve("jdk"));
+        Files.createDirectories(home.resolve("bin"));
+        Files.writeString(home.resolve("release"), "JAVA_VERSION=\"11.0.2\"\n");
+        Files.writeString(home.resolve("bin/javac"), "#!/bin/sh\n").toFile().setExecutable(true);
+
+        Run run = jbang(ToolRunner.root(), "elb-presence")
+                .env("JAVA_HOME", home.toString())
+                .run();
+
+        assertThat(run.exit()).isEqualTo(69);
+        assertThat(run.errWithBuilding())
+                .contains("is too old (11): install version 17 or later")
+                .hasLineCount(1);
+    }
+
+    @Test
+    void withoutMavenItSaysInOneSentenceWhatToInstall() throws Exception {
+        Run run = jbang(ToolRunner.root(), "elb-presence")
+                .env("PATH", pathWithout("mvn").toString())
+                .env("JBANG_REPO", folder.resolve("empty").toString())
+                .run();
+
+        assertThat(run.exit()).isEqualTo(69);
+        assertThat(run.errWithBuilding())
+                .startsWith(
+                        "jbang: Maven is needed to build the Rollcall library: install it (Debian: apt-get install maven")
+                .hasLineCount(1);
+    }
+
+    @Test
+    void anInstalledJbangIsUsedWhereThereIsOneAndNeverItself() throws Exception {
+        Path bin = Files.createDirectories(folder.resolve("bin"));
+        Files.createSymbolicLink(bin.resolve("jbang"), ToolRunner.root().resolve("jbang"));
+        Path other = Files.createDirectories(folder.resolve("other"));
+        Files.writeString(other.resolve("jbang"), "#!/bin/sh\necho installed \"$@\"\nexit 3\n")
+                .toFile()
+                .setExecutable(true);
+        String path = bin + ":" + other + ":" + System.getenv("PATH");
+
+        Run run = jbang(ToolRunner.root(), "elb-presence", "--elb", "a b")
+                .env("PATH", path)
+                .run();
+
+        assertThat(run.exit()).isEqualTo(3);
+        assertThat(run.out())
+                .isEqualTo("installed elb-presence@" + ToolRunner.root() + "/jbang-catalog.json --elb a b\n");
+    }
+
+    @Test
+    void standardInputAndExitCodesAreTheScripts() throws Exception {
+        Path script = Files.writeString(
+                folder.resolve("Cat.java"),
+                """
+                class Cat { public static void main(String[] a) throws Exception {
+                  System.in.transferTo(System.out); System.out.flush(); System.exit(42); } }
+                """);
+
+        Run run = jbang(ToolRunner.root(), script.toString()).start(folder, "to the script\n");
+
+        assertThat(run.exit()).isEqualTo(42);
+        assertThat(run.out()).isEqualTo("to the script\n");
+    }
+
+    @Test
+    void worksWithoutHomeAsInCloudInit() {
+        Run run = jbang(ToolRunner.root(), "elb-presence", "--version")
+                .env("HOME", null)
+                .run();
+
+        assertThat(run.exit()).as("%s", run).isZero();
+        assertThat(run.out()).isEqualTo("elb-presence 0.1.0\n");
+    }
+
+    /** A PATH with what the bootstrap calls and with mvn and javac, but for one. */
+    private Path pathWithout(String missing) throws IOException, InterruptedException {
+        Path bin = Files.createDirectories(folder.resolve("bin-without-" + missing));
+        for (String name : WHAT_IT_CALLS) {
+            Files.createSymbolicLink(bin.resolve(name), Path.of(pathOf(name), name));
+        }
+        for (String name : List.of("mvn", "javac")) {
+            if (!name.equals(missing)) {
+                Files.createSymbolicLink(bin.resolve(name), Path.of(pathOf(name), name));
+            }
+        }
+        return bin;
+    }
+
+    private static String pathOf(String name) {
+        for (String folder : System.getenv("PATH").split(":")) {
+            if (Files.isExecutable(Path.of(folder, name))) {
+                return folder;
+            }
+        }
+        throw new IllegalStateException(name + " is not on the PATH");
+    }
+}

@@ -1,0 +1,74 @@
+package io.github.rollcall.tests;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.github.rollcall.harness.ToolRunner;
+import io.github.rollcall.harness.ToolRunner.Run;
+import java.util.Arrays;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** The contract's part "Common to all tools", as far as the command line goes. */
+class CommandLineTest {
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            quoteCharacter = '"',
+            textBlock =
+                    """
+            elb-presence                                        | no load balancer: give --elb NAME or --target-group NAME
+            elb-presence --no-such-option                       | Unknown option: '--no-such-option'
+            elb-presence --elb a,,b                             | --elb has an empty name in it
+            elb-presence --target-group api:99999               | 'api:99999' is not a target group
+            elb-presence --target-group a/b                     | 'a/b' is not a target group
+            elb-presence --elb a --drain-timeout 5y             | '5y' is not a duration: expected a number with ms, s, m or h
+            elb-presence --elb a --drain-timeout -5s            | '-5s' is not a duration
+            elb-presence --elb a --aws-retries many             | --aws-retries
+            elb-presence --elb a --aws-retries -1               | --aws-retries is -1: expected 0 or more
+            elb-presence --elb a --aws-timeout 0                | --aws-timeout is 0: expected more
+            elb-presence --elb a --reassert 0s                  | --reassert is 0: expected more
+            elb-presence --elb a --endpoint-url nonsense        | --endpoint-url is 'nonsense': expected an http or https URL
+            elb-presence --elb a --http 9102                    | --http is '9102': expected HOST:PORT
+            elb-presence --elb a --http localhost:99999         | --http is 'localhost:99999': expected HOST:PORT
+            elb-presence --elb a --log-format yaml              | --log-format
+            elb-presence --elb a --region                       | --region
+            elb-presence --elb a --status --register-only       | --register-only, --status
+            elb-presence --elb a web                            | 'web' is not an option; a command to run goes after --
+            elb-presence --elb a --status -- true               | run no command
+            """)
+    void whatIsWrongIsNamedAndTheExitIs64(String commandLine, String named) {
+        String[] words = commandLine.strip().split(" ");
+
+        Run run = ToolRunner.tool(words[0])
+                .args(Arrays.copyOfRange(words, 1, words.length))
+                .run();
+
+        assertThat(run.exit()).as("%s", run).isEqualTo(64);
+        assertThat(run.err())
+                .startsWith("elb-presence: error: ")
+                .contains(named)
+                .endsWith("; try 'elb-presence --help'\n")
+                .hasLineCount(1);
+        assertThat(run.out()).isEmpty();
+    }
+
+    @Test
+    void anEmptyNameInAVariableIsNamedToo() {
+        Run run = ToolRunner.tool("elb-presence").env("ELB_NAME", "a,").run();
+
+        assertThat(run.exit()).isEqualTo(64);
+        assertThat(run.err()).contains("ELB_NAME has an empty name in it");
+    }
+
+    @Test
+    void helpAndVersionGoToStdoutAndAre0() {
+        Run help = ToolRunner.tool("elb-presence").args("--help").run();
+        Run version = ToolRunner.tool("elb-presence").args("--version").run();
+
+        assertThat(help.exit()).isZero();
+        assertThat(help.out()).contains("Usage: elb-presence").contains("--target-group");
+        assertThat(help.err()).isEmpty();
+        assertThat(version.out()).isEqualTo("elb-presence 0.1.0\n");
+    }
+}

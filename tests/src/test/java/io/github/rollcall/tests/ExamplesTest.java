@@ -1,0 +1,156 @@
+package io.github.rollcall.tests;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.github.rollcall.harness.ToolRunner;
+import io.github.rollcall.harness.ToolRunner.Run;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** What stands in {@code examples/} is right, and runs. */
+class ExamplesTest extends ElbPresenceScene {
+    private static final Path EXAMPLES = ToolRunner.root().resolve("examples");
+
+    static Stream<Path> units() {
+        return in("systemd", ".service");
+    }
+
+    static Stream<Path> cloudConfigs() {
+        return in("cloud-init", ".yaml");
+    }
+
+    private static Stream<Path> in(String kind, String ending) {
+        try (Stream<Path> files = Files.list(EXAMPLES.resolve(kind))) {
+            return files.filter(f -> f.toString().endsWith(ending)).sorted().toList().stream();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    @ParameterizedTest
+    @MethodSource("units")
+    void systemdFindsNothingWrongWithAUnit(Path unit) throws Exception {
+        assumeTrue(isThere("systemd-analyze"), "systemd-analyze is not on this machine");
+        // Only that the programs are not installed here is forgiven.
+        String text = Files.readString(unit).replaceAll("(?m)^(Exec[A-Za-z]+=[-+!@]*)/\\S+", "$1/bin/true");
+        Path copy =
+                Files.writeString(folder.resolve(unit.getFileName().toString().replace("@.", "@nginx.")), text);
+        Files.writeString(folder.resolve("nginx.service"), "[Service]\nExecStart=/bin/true\n");
+
+        Run run = ToolRunner.command("systemd-analyze", "verify", "--man=no", copy.toString())
+                .run();
+
+        assertThat(run.exit()).as("%s", run).isZero();
+        assertThat(run.out() + run.err()).isEmpty();
+    }
+
+    @ParameterizedTest
+    @MethodSource("cloudConfigs")
+    void cloudInitsSchemaAcceptsACloudConfig(Path config) {
+        String debian = System.getenv("ROLLCALL_DEBIAN");
+        Path schema = Path.of(String.valueOf(debian))
+                .resolve(
+                        "cloud-init/usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json");
+        assumeTrue(Files.exists(schema), "cloud-init's schema is not on this machine: run tests/run");
+        String check =
+                """
+                import json, jsonschema, sys, yaml
+                text = open(sys.argv[2]).read()
+                assert text.startswith("#cloud-config\\n")
+                jsonschema.Draft4Validator(json.load(open(sys.argv[1]))).validate(yaml.safe_load(text))
+                """;
+
+        // moto has brought the libraries, in the Python that runs it.
+        Run run = ToolRunner.command(pythonOfMoto(), "-c", check, schema.toString(), config.toString())
+                .run();
+
+        assertThat(run.exit()).as("%s", run).isZero();
+    }
+
+    @ParameterizedTest
+    @MethodSource("cloudConfigs")
+    void aCloudConfigNamesFilesThatAreHere(Path config) throws Exception {
+        List<String> named = Files.readAllLines(config).stream()
+                .flatMap(line -> Stream.of(line.split("[\\s'\"]+")))
+                .filter(word -> word.startsWith("/opt/rollcall/"))
+                .toList();
+
+        assertThat(named).isNotEmpty().allSatisfy(word -> assertThat(
+                        ToolRunner.root().resolve(word.substring("/opt/rollcall/".length())))
+                .exists());
+    }
+
+    @Test
+    void theUnitsCommandAndEnvironmentWorkForAUserWithoutHomeOrRights() throws Exception {
+        assumeTrue(System.getProperty("user.name").equals("root"), "only root can become somebody else");
+        String web = moto.classic();
+        String unit = Files.readString(EXAMPLES.resolve("systemd/elb-presence@.service"));
+        Path cache = Files.createDirectories(folder.resolve("cache"));
+        givenARepository(cache.resolve("rollcall/repository"));
+        String[] command = value(unit, "ExecStart")
+                .replace("/opt/rollcall", ToolRunner.root().toString())
+                .split(" ");
+        ToolRunner tool = ToolRunner.command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+                .args(command)
+                .env("ELB_NAME", web)
+                .env("HOME", "/")
+                .aws(aws.url())
+                .on(metadata);
+        for (String setting : value(unit, "Environment").split(" ")) {
+            String[] both = setting.replace("%C", cache.toString()).split("=", 2);
+            tool = tool.env(both[0], both[1]);
+        }
+
+        Run run = closedAfterwards(tool.start()).says("ready");
+
+        assertThat(moto.members(web)).containsExactly(id);
+        assertThat(run.signal("TERM").exit()).isZero();
+    }
+
+    /** A local Maven repository that this user may write to, filled from the one in use. */
+    private void givenARepository(Path repository) throws Exception {
+        String real = System.getenv("JBANG_REPO") != null
+                ? System.getenv("JBANG_REPO")
+                : System.getProperty("user.home") + "/.m2/repository";
+        Files.createDirectories(repository.getParent());
+        String give = "cp -al \"$1\" \"$2\" 2>/dev/null || cp -r \"$1\" \"$2\"; rm -rf \"$2/io/github/rollcall\";"
+                + " find \"$3\" -type d -exec chown 65534:65534 {} +; chmod 755 \"$3\"";
+        assertThat(new ProcessBuilder("sh", "-c", give, "sh", real, repository.toString(), folder.toString())
+                        .inheritIO()
+                        .start()
+                        .waitFor())
+                .isZero();
+    }
+
+    private static String value(String unit, String key) {
+        return unit.lines()
+                .filter(line -> line.startsWith(key + "="))
+                .findFirst()
+                .orElseThrow()
+                .substring(key.length() + 1);
+    }
+
+    private static boolean isThere(String program) {
+        return Stream.of(System.getenv("PATH").split(":")).anyMatch(p -> Files.isExecutable(Path.of(p, program)));
+    }
+
+    /** The first line of {@code moto_server} names it, unless that is a shim. */
+    private static String pythonOfMoto() {
+        return Stream.of(System.getenv("PATH").split(":"))
+                .map(folder -> Path.of(folder, "moto_server"))
+                .filter(Files::isExecutable)
+                .findFirst()
+                .map(moto -> moto.resolveSibling("python3"))
+                .filter(Files::isExecutable)
+                .map(Path::toString)
+                .orElse("python3");
+    }
+}

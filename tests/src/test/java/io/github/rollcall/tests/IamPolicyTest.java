@@ -1,0 +1,103 @@
+package io.github.rollcall.tests;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.google.gson.JsonArray;
+import com.google.gson.JsonElement;
+import com.google.gson.JsonObject;
+import com.google.gson.JsonParser;
+import io.github.rollcall.harness.Moto;
+import io.github.rollcall.harness.ToolRunner;
+import io.github.rollcall.harness.ToolRunner.Run;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.junit.jupiter.api.Test;
+import software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetTypeEnum;
+import software.amazon.awssdk.services.iam.IamClient;
+import software.amazon.awssdk.services.iam.model.AccessKey;
+
+/** The policies of {@code examples/iam}, with IAM enforced: each is enough, and needs every action in it. */
+class IamPolicyTest {
+    /** More calls than setting the scene takes; the rest of them is used up before the tools run. */
+    private static final int SCENE = 80;
+
+    private int calls;
+
+    @Test
+    void elbPresenceWorksWithExactlyItsActions() throws IOException {
+        JsonObject policy = JsonParser.parseString(
+                        Files.readString(ToolRunner.root().resolve("examples/iam/elb-presence.json")))
+                .getAsJsonObject();
+        List<String> actions = actions(policy);
+        try (Moto moto = Moto.enforcingIamAfter(SCENE)) {
+            String id = counted(moto.instance()).instanceId();
+            String web = counted(moto.classic());
+            String api = moto.targetGroup(TargetTypeEnum.INSTANCE);
+            calls += 2;
+            IamClient iam = moto.client(IamClient.builder());
+            AccessKey whole = user(iam, "whole", policy.toString());
+            Map<String, AccessKey> lacking = new LinkedHashMap<>();
+            for (String action : actions) {
+                String user = "without-" + action.replaceAll(".*:", "");
+                lacking.put(action, user(iam, user, without(policy, action).toString()));
+            }
+            while (calls < SCENE) {
+                counted(moto.ec2.describeVpcs());
+            }
+
+            assertThat(presence(moto, whole, id, web, api).exit()).isZero();
+            lacking.forEach((action, key) -> assertThat(
+                            presence(moto, key, id, web, api).exit())
+                    .as("without " + action)
+                    .isIn(75, 77));
+        }
+    }
+
+    /** Both halves, with the worst exit code of the two. */
+    private static Run presence(Moto moto, AccessKey key, String id, String web, String api) {
+        ToolRunner tool = ToolRunner.tool("elb-presence")
+                .aws(moto.url())
+                .env("AWS_ACCESS_KEY_ID", key.accessKeyId())
+                .env("AWS_SECRET_ACCESS_KEY", key.secretAccessKey())
+                .args("--instance-id", id, "--elb", web, "--target-group", api, "--stop-timeout", "100ms");
+        Run register = tool.args("--register-only").run();
+        return register.exit() == 0 ? tool.args("--deregister-only").run() : register;
+    }
+
+    private AccessKey user(IamClient iam, String name, String policy) {
+        counted(iam.createUser(r -> r.userName(name)));
+        counted(iam.putUserPolicy(r -> r.userName(name).policyName("p").policyDocument(policy)));
+        return counted(iam.createAccessKey(r -> r.userName(name))).accessKey();
+    }
+
+    private <T> T counted(T answer) {
+        calls++;
+        return answer;
+    }
+
+    private static List<String> actions(JsonObject policy) {
+        List<String> actions = new ArrayList<>();
+        for (JsonElement statement : policy.getAsJsonArray("Statement")) {
+            statement.getAsJsonObject().getAsJsonArray("Action").forEach(a -> actions.add(a.getAsString()));
+        }
+        return actions;
+    }
+
+    private static JsonObject without(JsonObject policy, String action) {
+        JsonObject copy = policy.deepCopy();
+        for (JsonElement statement : copy.getAsJsonArray("Statement")) {
+            JsonArray left = new JsonArray();
+            for (JsonElement a : statement.getAsJsonObject().getAsJsonArray("Action")) {
+                if (!a.getAsString().equals(action)) {
+                    left.add(a);
+                }
+            }
+            statement.getAsJsonObject().add("Action", left);
+        }
+        return copy;
+    }
+}
