@@ -707,8 +707,14 @@ class EtcdAwsCluster extends Tool {
         }
     }
 
+    /** Also in the middle of a TLS handshake, which a member without quorum takes up and does not finish. */
     private static boolean hasTimedOut(Failure f) {
-        return f.getCause() instanceof SocketTimeoutException;
+        for (Throwable cause = f; cause != null; cause = cause.getCause()) {
+            if (cause instanceof SocketTimeoutException) {
+                return true;
+            }
+        }
+        return false;
     }
 
     private Door knock(String url) {

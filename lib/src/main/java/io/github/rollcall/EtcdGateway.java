@@ -238,8 +238,10 @@ public final class EtcdGateway {
                     switch (code) {
                         case 7, UNAUTHENTICATED -> Exit.REFUSED;
                         case 14 -> Exit.UNAVAILABLE;
-                        case 3, 5, 6, 11, 12 -> Exit.CONFIG;
-                        default -> getMessage().contains("user name is empty") ? Exit.REFUSED : Exit.TEMPORARY;
+                        // Where authentication is on, a request without a user is an invalid argument.
+                        case 3 -> getMessage().contains("user name is empty") ? Exit.REFUSED : Exit.CONFIG;
+                        case 5, 6, 11, 12 -> Exit.CONFIG;
+                        default -> Exit.TEMPORARY;
                     };
             return new Failure(exit, "etcd at " + endpoint + " says: " + getMessage(), this);
         }

@@ -7,9 +7,12 @@ import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.Comparator;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import org.awaitility.Awaitility;
 
 /** Starting and ending servers that are processes of their own. */
@@ -63,6 +66,17 @@ final class Servers {
     /** Whatever happens to a test, nothing outlives the JVM that started it. */
     static void endWithThisProcess(Process process) {
         Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(process)));
+    }
+
+    /** Removes a file or a folder with all that is in it; nothing, if it is not there. */
+    static void delete(Path path) {
+        try (Stream<Path> all = Files.walk(path)) {
+            all.sorted(Comparator.reverseOrder()).forEach(p -> p.toFile().delete());
+        } catch (NoSuchFileException gone) {
+            // As it should be.
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     private static boolean answers(int port) {
