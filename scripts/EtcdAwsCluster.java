@@ -239,6 +239,9 @@ class EtcdAwsCluster extends Tool {
     /** A whole group that waits must not run into AWS's rate limits. */
     private static final Duration GROUP_IS_FRESH = Duration.ofSeconds(4);
 
+    /** How long a member may take from its own verdict to its first answer. */
+    private static final Duration GIVE_WAY = Duration.ofSeconds(15);
+
     private static final int MOST_FILTER_VALUES = 200;
 
     private Instance me;
@@ -335,11 +338,17 @@ class EtcdAwsCluster extends Tool {
             ClusterVerdict v = ClusterVerdict.of(s);
             tell(v);
             switch (v.act()) {
-                case RESTART, REJOIN -> {
+                case RESTART -> {
+                    return parameters(s, "existing", v.initialCluster());
+                }
+                case REJOIN -> {
+                    giveWay(s, s.known());
                     return parameters(s, "existing", v.initialCluster());
                 }
                 case JOIN -> {
-                    return parameters(s, "existing", s.initialCluster(add(s)));
+                    EtcdMembership after = add(s);
+                    giveWay(s, after);
+                    return parameters(s, "existing", s.initialCluster(after));
                 }
                 case NEW -> {
                     // Once more, for AWS may be late with news, and a member of an old cluster that is only just reading
@@ -354,6 +363,20 @@ class EtcdAwsCluster extends Tool {
                 case EJECT, REPLACE -> remove(s, v.member());
                 default -> throw refusalOrDelay(v);
             }
+        }
+    }
+
+    /** Lets those start who go before this node, if they come soon; see {@link Situation#goBefore}. */
+    private void giveWay(Situation s, EtcdMembership cluster) throws InterruptedException {
+        List<Place> before = s.goBefore(cluster).stream()
+                .map(m -> new Place(m.label(), urls.client(EtcdUrls.address(m.peerUrls().get(0))), m.peerUrls().get(0)))
+                .toList();
+        long end = System.nanoTime() + GIVE_WAY.toNanos();
+        while (!before.isEmpty()
+                && System.nanoTime() < end
+                && ask(before).stream().anyMatch(seen -> seen.list() == null)) {
+            before.forEach(p -> tell("gives way", p.who() + " starts for the first time, too"));
+            Thread.sleep(500);
         }
     }
 

@@ -132,6 +132,32 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
                     .orElse(null);
         }
 
+        /** The members, as those know them who know most; or null where nobody has a cluster. */
+        public EtcdMembership known() {
+            EtcdSighting voice = voice();
+            return voice != null
+                    ? voice.list()
+                    : seen(Kind.LEADERLESS, Kind.LEARNING).stream()
+                            .filter(x -> x.list() != null)
+                            .max(Comparator.comparing(
+                                    x -> x.status() == null ? 0 : x.status().appliedIndex(), Long::compareUnsigned))
+                            .map(EtcdSighting::list)
+                            .orElse(null);
+        }
+
+        /**
+         * Members that are about to start for the first time, as this node is, and go before it: those on instances that
+         * are alive, with a smaller id. etcd 3.4 asks every member for its version before it joins and before it
+         * answers such a question itself, so that two that start at the same moment wait for each other for ever.
+         */
+        public List<EtcdMember> goBefore(EtcdMembership cluster) {
+            EtcdMember me = cluster.members().stream().filter(this::isMine).findFirst().orElse(null);
+            return cluster.members().stream()
+                    .filter(m -> me != null && Long.compareUnsigned(m.id(), me.id()) < 0)
+                    .filter(m -> !m.hasStarted() && !isGone(m))
+                    .toList();
+        }
+
         /** The ids of all clusters that ever had a quorum and of which somebody answers. */
         Set<Long> clusters() {
             return seen(Kind.SERVING, Kind.LEARNING, Kind.LEADERLESS).stream()
@@ -381,11 +407,7 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
     }
 
     private static ClusterVerdict withoutQuorum(Situation s) {
-        EtcdMembership cluster = s.seen(Kind.LEADERLESS, Kind.LEARNING).stream()
-                .filter(x -> x.list() != null)
-                .max(Comparator.comparing(x -> x.status() == null ? 0 : x.status().appliedIndex(), Long::compareUnsigned))
-                .map(EtcdSighting::list)
-                .orElse(null);
+        EtcdMembership cluster = s.known();
         if (cluster == null) {
             return wait("a cluster answers, but no voting member of it with a quorum: " + whoIsWhere(s));
         }
