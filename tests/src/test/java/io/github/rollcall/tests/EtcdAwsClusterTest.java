@@ -2,8 +2,6 @@ package io.github.rollcall.tests;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import com.google.gson.JsonObject;
-import io.github.rollcall.EtcdGateway;
 import io.github.rollcall.EtcdMember;
 import io.github.rollcall.harness.EtcdLab;
 import io.github.rollcall.harness.EtcdLab.Node;
@@ -97,7 +95,7 @@ class EtcdAwsClusterTest {
     @Test
     void replacesAllNodesOneByOneWhileAWriterWritesAndNothingAcknowledgedIsLost() throws Exception {
         lab = cluster(3);
-        try (Writer writer = new Writer(lab)) {
+        try (EtcdWriter writer = new EtcdWriter(lab)) {
             for (Node old : lab.nodes()) {
                 List<Node> before = lab.nodes();
                 old.terminate();
@@ -355,56 +353,5 @@ class EtcdAwsClusterTest {
                 .mapToLong(EtcdMember::id)
                 .findFirst()
                 .orElseThrow();
-    }
-
-    /** Puts keys, one after the other, and remembers which were acknowledged. */
-    private static final class Writer implements AutoCloseable {
-        private final EtcdLab lab;
-        private final List<String> acknowledged = new ArrayList<>();
-        private final Thread thread = new Thread(this::write, "writer");
-        private volatile boolean stopped;
-
-        Writer(EtcdLab lab) {
-            this.lab = lab;
-            thread.start();
-        }
-
-        private void write() {
-            for (int i = 0; !stopped; i++) {
-                JsonObject put = new JsonObject();
-                put.addProperty("key", EtcdGateway.encode("/w/" + i));
-                put.addProperty("value", EtcdGateway.encode("v"));
-                try {
-                    lab.client().ask("kv/put", put);
-                    acknowledged.add("/w/" + i);
-                    Thread.sleep(20);
-                } catch (RuntimeException notAcknowledged) {
-                    // The next one.
-                } catch (InterruptedException e) {
-                    return;
-                }
-            }
-        }
-
-        @Override
-        public void close() throws InterruptedException {
-            stopped = true;
-            thread.join();
-        }
-
-        List<String> acknowledged() {
-            return acknowledged;
-        }
-
-        List<String> found() {
-            JsonObject range = new JsonObject();
-            range.addProperty("key", EtcdGateway.encode("/w/"));
-            range.addProperty("range_end", EtcdGateway.encode("/w0"));
-            range.addProperty("keys_only", true);
-            List<String> found = new ArrayList<>();
-            lab.client().ask("kv/range", range).getAsJsonArray("kvs").forEach(kv -> found.add(
-                    EtcdGateway.decode(kv.getAsJsonObject().get("key").getAsString())));
-            return found;
-        }
     }
 }
