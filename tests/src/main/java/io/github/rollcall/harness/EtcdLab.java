@@ -271,10 +271,13 @@ public final class EtcdLab implements AutoCloseable {
             return options().gateway(List.of(URI.create(peerUrl())), Duration.ofSeconds(2)).membersByPeerPort();
         }
 
+        /** Any command on this node. */
+        public ToolRunner withAws(ToolRunner command) {
+            return command.aws(aws.url()).on(metadata);
+        }
+
         private ToolRunner on(ToolRunner tool) {
-            return tool.aws(aws.url())
-                    .on(metadata)
-                    .args(options(dataDir).toArray(String[]::new));
+            return withAws(tool).args(options(dataDir).toArray(String[]::new));
         }
 
         /** What a unit does: the tool, then etcd with what it has printed. */

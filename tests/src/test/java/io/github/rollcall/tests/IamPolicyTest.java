@@ -64,6 +64,13 @@ class IamPolicyTest {
                         Files.readString(ToolRunner.root().resolve("examples/iam/etcd-aws-cluster.json")))
                 .getAsJsonObject();
         try (Moto moto = Moto.enforcingIamAfter(SCENE)) {
+            // Loopback, where nothing else can answer.
+            String vpc = counted(moto.ec2.createVpc(r -> r.cidrBlock("127.251.0.0/16")))
+                    .vpc()
+                    .vpcId();
+            String subnet = counted(moto.ec2.createSubnet(r -> r.vpcId(vpc).cidrBlock("127.251.1.0/24")))
+                    .subnet()
+                    .subnetId();
             AutoScalingClient scaling = moto.client(AutoScalingClient.builder());
             counted(scaling.createLaunchConfiguration(
                     r -> r.launchConfigurationName("etcd").imageId("ami-12c6146b").instanceType("t3.micro")));
@@ -71,7 +78,7 @@ class IamPolicyTest {
                     .launchConfigurationName("etcd")
                     .minSize(1)
                     .maxSize(1)
-                    .availabilityZones(Moto.REGION + "a")));
+                    .vpcZoneIdentifier(subnet)));
             String id = counted(scaling.describeAutoScalingInstances())
                     .autoScalingInstances()
                     .get(0)
@@ -87,7 +94,8 @@ class IamPolicyTest {
                 counted(moto.ec2.describeVpcs());
             }
 
-            assertThat(cluster(moto, whole, id).exit()).isZero();
+            Run run = cluster(moto, whole, id);
+            assertThat(run.exit()).as("%s", run).isZero();
             lacking.forEach((action, key) ->
                     assertThat(cluster(moto, key, id).exit()).as("without " + action).isEqualTo(77));
         }
