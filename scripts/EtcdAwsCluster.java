@@ -283,8 +283,8 @@ class EtcdAwsCluster extends Tool {
     // --- the command line
 
     private void checkOptions() {
-        for (Map.Entry<String, String> scheme :
-                Map.of("--client-scheme", clientScheme, "--peer-scheme", peerScheme).entrySet()) {
+        for (Map.Entry<String, String> scheme : Map.of("--client-scheme", clientScheme, "--peer-scheme", peerScheme)
+                .entrySet()) {
             if (!scheme.getValue().matches("https?")) {
                 throw usage(scheme.getKey() + " is '" + scheme.getValue() + "': expected http or https");
             }
@@ -351,7 +351,8 @@ class EtcdAwsCluster extends Tool {
                     return parameters(s, "existing", s.initialCluster(after));
                 }
                 case NEW -> {
-                    // Once more, for AWS may be late with news, and a member of an old cluster that is only just reading
+                    // Once more, for AWS may be late with news, and a member of an old cluster that is only just
+                    // reading
                     // its log looks new. Two looks a second apart have to come to the same list.
                     if (v.initialCluster().equals(founding)) {
                         return parameters(s, "new", founding);
@@ -369,7 +370,10 @@ class EtcdAwsCluster extends Tool {
     /** Lets those start who go before this node, if they come soon; see {@link Situation#goBefore}. */
     private void giveWay(Situation s, EtcdMembership cluster) throws InterruptedException {
         List<Place> before = s.goBefore(cluster).stream()
-                .map(m -> new Place(m.label(), urls.client(EtcdUrls.address(m.peerUrls().get(0))), m.peerUrls().get(0)))
+                .map(m -> new Place(
+                        m.label(),
+                        urls.client(EtcdUrls.address(m.peerUrls().get(0))),
+                        m.peerUrls().get(0)))
                 .toList();
         long end = System.nanoTime() + GIVE_WAY.toNanos();
         while (!before.isEmpty()
@@ -425,7 +429,8 @@ class EtcdAwsCluster extends Tool {
         EtcdGroup group = group();
         List<EtcdSighting> seen = ask(places(group, null));
         seen.forEach(this::tell);
-        EtcdSighting voice = situation(group, "", new EtcdDataDir(EtcdDataDir.State.ABSENT, 0, 0), seen).voice();
+        EtcdSighting voice = situation(group, "", new EtcdDataDir(EtcdDataDir.State.ABSENT, 0, 0), seen)
+                .voice();
         if (voice == null) {
             throw new NotYet(
                     Exit.TEMPORARY, "no member of a cluster with a quorum answers in the group " + group.name());
@@ -492,12 +497,18 @@ class EtcdAwsCluster extends Tool {
 
     private void tell(EtcdSighting s) {
         Object[] details = {
-            "seen", s.kind(tokenOr("")).name().toLowerCase(Locale.ROOT),
-            "client", s.client().name().toLowerCase(Locale.ROOT),
-            "peer", s.peer().name().toLowerCase(Locale.ROOT),
-            "cluster", s.clusterId() == 0 ? null : Long.toHexString(s.clusterId()),
-            "member", s.status() == null ? null : Long.toHexString(s.status().memberId()),
-            "problem", s.problem() == null ? null : s.problem().getMessage()
+            "seen",
+            s.kind(tokenOr("")).name().toLowerCase(Locale.ROOT),
+            "client",
+            s.client().name().toLowerCase(Locale.ROOT),
+            "peer",
+            s.peer().name().toLowerCase(Locale.ROOT),
+            "cluster",
+            s.clusterId() == 0 ? null : Long.toHexString(s.clusterId()),
+            "member",
+            s.status() == null ? null : Long.toHexString(s.status().memberId()),
+            "problem",
+            s.problem() == null ? null : s.problem().getMessage()
         };
         if (dryRun) {
             Log.of(s.who()).info("etcd", details);
@@ -517,7 +528,8 @@ class EtcdAwsCluster extends Tool {
             request.addProperty("isLearner", true);
         }
         EtcdMembership after = change(s.voice(), "cluster/member/add", request);
-        Log.of(me.id()).info("added to the cluster", "members", after.members().size(), "learner", learner ? "yes" : null);
+        Log.of(me.id())
+                .info("added to the cluster", "members", after.members().size(), "learner", learner ? "yes" : null);
         return after;
     }
 
@@ -530,14 +542,20 @@ class EtcdAwsCluster extends Tool {
         JsonObject request = new JsonObject();
         request.addProperty("ID", Long.toUnsignedString(member.id()));
         EtcdMembership after = change(voice, "cluster/member/remove", request);
-        Log.of(member.label()).info("removed from the cluster", "id", member.hexId(), "members", after.members().size());
+        Log.of(member.label())
+                .info(
+                        "removed from the cluster",
+                        "id",
+                        member.hexId(),
+                        "members",
+                        after.members().size());
     }
 
     /** Has one member make a change. What it does not do now may be done later; only a refusal of ours is final. */
     private EtcdMembership change(EtcdSighting voice, String path, JsonObject request) throws NotYet {
         try {
-            return EtcdMembership.ofList(
-                    etcd.gateway(List.of(URI.create(voice.clientUrl())), CHANGE_TIMEOUT).ask(path, request));
+            return EtcdMembership.ofList(etcd.gateway(List.of(URI.create(voice.clientUrl())), CHANGE_TIMEOUT)
+                    .ask(path, request));
         } catch (Failure f) {
             if (f.exit() == Exit.REFUSED) {
                 throw f;
@@ -610,8 +628,9 @@ class EtcdAwsCluster extends Tool {
             }
         }
         if (spec.commandLine().getParseResult().hasMatchedOption("--endpoints")) {
-            etcd.endpoints().forEach(url -> places.putIfAbsent(
-                    EtcdUrls.address(url.toString()), new Place(url.toString(), url.toString(), "")));
+            etcd.endpoints()
+                    .forEach(url -> places.putIfAbsent(
+                            EtcdUrls.address(url.toString()), new Place(url.toString(), url.toString(), "")));
         }
         return List.copyOf(places.values());
     }
@@ -620,11 +639,11 @@ class EtcdAwsCluster extends Tool {
         Set<String> known = seen.stream().map(EtcdSighting::peerUrl).collect(Collectors.toCollection(HashSet::new));
         List<Place> further = new ArrayList<>();
         for (EtcdSighting s : seen) {
-            for (EtcdMember m : s.list() == null ? List.<EtcdMember>of() : s.list().members()) {
+            for (EtcdMember m :
+                    s.list() == null ? List.<EtcdMember>of() : s.list().members()) {
                 String peer = m.peerUrls().get(0);
                 if (known.add(peer)) {
-                    String client =
-                            m.hasStarted() ? m.clientUrls().get(0) : urls.client(EtcdUrls.address(peer));
+                    String client = m.hasStarted() ? m.clientUrls().get(0) : urls.client(EtcdUrls.address(peer));
                     further.add(new Place(m.label(), client, peer));
                 }
             }
@@ -691,7 +710,8 @@ class EtcdAwsCluster extends Tool {
                     hasLeader,
                     isLearner,
                     json.has("raftAppliedIndex")
-                            ? Long.parseUnsignedLong(json.get("raftAppliedIndex").getAsString())
+                            ? Long.parseUnsignedLong(
+                                    json.get("raftAppliedIndex").getAsString())
                             : 0);
             return new ByClient(door, status, isLearner ? null : gateway.members(), null);
         } catch (Failure f) {
@@ -778,7 +798,8 @@ class EtcdAwsCluster extends Tool {
                 .findFirst()
                 .orElseThrow(() -> new Failure(
                         Exit.CONFIG, "there is no Auto Scaling group '" + groupName + "' in this region: check --asg"));
-        List<String> ids = found.instances().stream().map(i -> i.instanceId()).sorted().toList();
+        List<String> ids =
+                found.instances().stream().map(i -> i.instanceId()).sorted().toList();
         Map<String, Node> known = instances("instance-id", ids);
         List<Node> nodes = new ArrayList<>();
         for (var member : found.instances()) {
@@ -804,7 +825,8 @@ class EtcdAwsCluster extends Tool {
                 .findFirst()
                 // A group knows an instance some time after it has been launched.
                 .orElseThrow(() -> new Failure(
-                        Exit.TEMPORARY, "the instance " + me.id() + " is in no Auto Scaling group yet: or name one by --asg"));
+                        Exit.TEMPORARY,
+                        "the instance " + me.id() + " is in no Auto Scaling group yet: or name one by --asg"));
     }
 
     /** The group, with what EC2 knows of members that are none of its instances. */
@@ -815,7 +837,8 @@ class EtcdAwsCluster extends Tool {
         Set<String> ids = new HashSet<>();
         Set<String> addresses = new HashSet<>();
         for (EtcdSighting s : seen) {
-            for (EtcdMember m : s.list() == null ? List.<EtcdMember>of() : s.list().members()) {
+            for (EtcdMember m :
+                    s.list() == null ? List.<EtcdMember>of() : s.list().members()) {
                 String address = EtcdUrls.address(m.peerUrls().get(0));
                 if (EtcdGroup.isInstanceId(m.name())) {
                     ids.add(m.name());
@@ -832,7 +855,8 @@ class EtcdAwsCluster extends Tool {
         }
         Map<String, Node> found = instances("instance-id", List.copyOf(ids));
         found.putAll(instances(
-                "private-ip-address", addresses.stream().filter(a -> !a.contains(":")).toList()));
+                "private-ip-address",
+                addresses.stream().filter(a -> !a.contains(":")).toList()));
         found.putAll(instances(
                 "network-interface.ipv6-addresses.ipv6-address",
                 addresses.stream().filter(a -> a.contains(":")).toList()));
@@ -859,7 +883,12 @@ class EtcdAwsCluster extends Tool {
                             .toList())
                     .forEach(instance -> found.put(
                             instance.instanceId(),
-                            new Node(instance.instanceId(), null, instance.state().nameAsString(), address(instance), 1)));
+                            new Node(
+                                    instance.instanceId(),
+                                    null,
+                                    instance.state().nameAsString(),
+                                    address(instance),
+                                    1)));
         }
         return found;
     }
@@ -870,7 +899,8 @@ class EtcdAwsCluster extends Tool {
             return instance.privateIpAddress();
         }
         return instance.networkInterfaces().stream()
-                .filter(n -> n.attachment() == null || Integer.valueOf(0).equals(n.attachment().deviceIndex()))
+                .filter(n -> n.attachment() == null
+                        || Integer.valueOf(0).equals(n.attachment().deviceIndex()))
                 .map(InstanceNetworkInterface::ipv6Addresses)
                 .flatMap(List::stream)
                 .min(Comparator.comparing((InstanceIpv6Address a) -> !Boolean.TRUE.equals(a.isPrimaryIpv6()))

@@ -75,7 +75,11 @@ class EtcdAwsClusterBench {
             for (int run = -1; run < runs; run++) {
                 for (Map.Entry<String, Function<Node, ToolRunner>> c : contestants.entrySet()) {
                     Node first = empty.nodes().get(0);
-                    measure(run < 0 ? new Measurements() : founding, c.getKey(), c.getValue().apply(first), empty.aws);
+                    measure(
+                            run < 0 ? new Measurements() : founding,
+                            c.getKey(),
+                            c.getValue().apply(first),
+                            empty.aws);
                     measure(
                             run < 0 ? new Measurements() : joining,
                             c.getKey(),
@@ -118,7 +122,8 @@ class EtcdAwsClusterBench {
         Path usage = Files.createTempFile("rollcall-bench", ".time");
         int calls = aws.calls(AwsProxy.ANY);
         long start = System.nanoTime();
-        Run run = tool.under("/usr/bin/time", "-f", "%U %S %M", "-o", usage.toString()).run();
+        Run run = tool.under("/usr/bin/time", "-f", "%U %S %M", "-o", usage.toString())
+                .run();
         into.add(who, "wall s", (System.nanoTime() - start) / 1e9);
         if (run.exit() != 0) {
             throw new IllegalStateException(run.toString());

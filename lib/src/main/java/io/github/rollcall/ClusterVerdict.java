@@ -122,7 +122,9 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
         }
 
         List<EtcdSighting> seen(Kind... kinds) {
-            return sightings.stream().filter(s -> Set.of(kinds).contains(s.kind(token))).toList();
+            return sightings.stream()
+                    .filter(s -> Set.of(kinds).contains(s.kind(token)))
+                    .toList();
         }
 
         /** Whom to believe and to ask: the one with a quorum that has applied most of its cluster's log. Or null. */
@@ -151,7 +153,8 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
          * answers such a question itself, so that two that start at the same moment wait for each other for ever.
          */
         public List<EtcdMember> goBefore(EtcdMembership cluster) {
-            EtcdMember me = cluster.members().stream().filter(this::isMine).findFirst().orElse(null);
+            EtcdMember me =
+                    cluster.members().stream().filter(this::isMine).findFirst().orElse(null);
             return cluster.members().stream()
                     .filter(m -> me != null && Long.compareUnsigned(m.id(), me.id()) < 0)
                     .filter(m -> !m.hasStarted() && !isGone(m))
@@ -188,7 +191,8 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
             return (int) cluster.members().stream()
                     .filter(m -> !m.learner())
                     .filter(condition)
-                    .filter(m -> seen(Kind.SERVING).stream().anyMatch(s -> s.status().memberId() == m.id()))
+                    .filter(m ->
+                            seen(Kind.SERVING).stream().anyMatch(s -> s.status().memberId() == m.id()))
                     .count();
         }
 
@@ -256,23 +260,26 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
         EtcdMembership own = listOfOwnCluster(s);
         EtcdMember me = own == null ? null : own.byId(s.data().memberId());
         if (me != null && !s.isMine(me)) {
-            return refuse(
-                    "the data directory is that of " + me.label() + ", not of this instance: it was copied with a disk or"
-                            + " an image; move it away and start again");
+            return refuse("the data directory is that of " + me.label()
+                    + ", not of this instance: it was copied with a disk or"
+                    + " an image; move it away and start again");
         }
         EtcdSighting others = s.seen(Kind.SERVING).stream()
                 .filter(x -> x.clusterId() != s.data().clusterId())
                 .findFirst()
                 .orElse(null);
-        boolean ownHasQuorum = s.seen(Kind.SERVING).stream().anyMatch(x -> x.clusterId() == s.data().clusterId());
+        boolean ownHasQuorum = s.seen(Kind.SERVING).stream()
+                .anyMatch(x -> x.clusterId() == s.data().clusterId());
         if (!ownHasQuorum && others != null) {
-            return refuse("the data directory belongs to cluster " + Long.toHexString(s.data().clusterId()) + ", but "
+            return refuse("the data directory belongs to cluster "
+                    + Long.toHexString(s.data().clusterId()) + ", but "
                     + others.who() + " answers for cluster " + Long.toHexString(others.clusterId())
                     + ": find out which is right, and move this directory away if it is not");
         }
         if (ownHasQuorum && me == null) {
-            return refuse("this member (" + Long.toHexString(s.data().memberId()) + ") was removed from the cluster while"
-                    + " it was off: to join anew, move its data directory away and start again");
+            return refuse(
+                    "this member (" + Long.toHexString(s.data().memberId()) + ") was removed from the cluster while"
+                            + " it was off: to join anew, move its data directory away and start again");
         }
         // Of a list from elsewhere etcd would take nothing, as long as there is data.
         String list = me != null ? s.initialCluster(own) : s.id() + "=" + s.peerUrl();
@@ -378,7 +385,8 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
             if (m.peerUrls().contains(s.peerUrl())) {
                 String who = m.label() + " is listed with this node's address";
                 return dead.contains(m)
-                        ? wait(who + ", and cannot be removed, because the rest would be no quorum: " + s.missing(cluster))
+                        ? wait(who + ", and cannot be removed, because the rest would be no quorum: "
+                                + s.missing(cluster))
                         : refuse(who + ", and EC2 does not say that its instance is gone: remove that member by hand");
             }
         }
@@ -412,7 +420,9 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
             return wait("a cluster answers, but no voting member of it with a quorum: " + whoIsWhere(s));
         }
         List<EtcdMember> mine = cluster.members().stream().filter(s::isMine).toList();
-        if (mine.size() == 1 && !mine.get(0).hasStarted() && mine.get(0).peerUrls().equals(List.of(s.peerUrl()))) {
+        if (mine.size() == 1
+                && !mine.get(0).hasStarted()
+                && mine.get(0).peerUrls().equals(List.of(s.peerUrl()))) {
             return new ClusterVerdict(
                     Act.REJOIN,
                     "the cluster has no quorum, and lists this node, which has never started and may be what is missing",
@@ -512,7 +522,10 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
             return wait("no member that answers has a quorum, so nothing can be removed: " + whoIsWhere(s));
         }
         EtcdMember me = voice.list().members().stream()
-                .filter(m -> s.isMine(m) || s.data().isInitialised() && m.id() == s.data().memberId() && m.name().isEmpty())
+                .filter(m -> s.isMine(m)
+                        || s.data().isInitialised()
+                                && m.id() == s.data().memberId()
+                                && m.name().isEmpty())
                 .findFirst()
                 .orElse(null);
         if (me == null) {
@@ -531,7 +544,8 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
         if (voice == null) {
             return wait("no member that answers has a quorum: " + whoIsWhere(s));
         }
-        EtcdMember me = voice.list().members().stream().filter(s::isMine).findFirst().orElse(null);
+        EtcdMember me =
+                voice.list().members().stream().filter(s::isMine).findFirst().orElse(null);
         if (me == null) {
             return wait("the cluster does not list this node");
         }

@@ -71,7 +71,8 @@ public record EtcdDataDir(State state, long memberId, long clusterId) {
 
     private static EtcdDataDir ofLog(Path file) throws IOException {
         try (InputStream in = Files.newInputStream(file)) {
-            ByteBuffer bytes = ByteBuffer.wrap(in.readNBytes(LARGEST_FIRST_RECORDS)).order(ByteOrder.LITTLE_ENDIAN);
+            ByteBuffer bytes =
+                    ByteBuffer.wrap(in.readNBytes(LARGEST_FIRST_RECORDS)).order(ByteOrder.LITTLE_ENDIAN);
             return new WalReader(bytes).identity();
         } catch (RuntimeException e) {
             throw new Failure(Exit.DATA, file + " is no write-ahead log of etcd, or a damaged one", e);

@@ -99,7 +99,8 @@ public final class EtcdGateway {
             http = open(peer.resolve("/members"));
             int status = http.getResponseCode();
             if (status != 200) {
-                throw new Failure(Exit.UNAVAILABLE, "what answers at " + peer + " with HTTP " + status + " is no etcd peer");
+                throw new Failure(
+                        Exit.UNAVAILABLE, "what answers at " + peer + " with HTTP " + status + " is no etcd peer");
             }
             try (InputStream body = http.getInputStream()) {
                 return EtcdMembership.ofPeer(
@@ -109,7 +110,8 @@ public final class EtcdGateway {
         } catch (JsonParseException | IllegalStateException | NumberFormatException e) {
             throw new Failure(Exit.UNAVAILABLE, "what answers at " + peer + " is no etcd peer", e);
         } catch (IOException e) {
-            throw new Failure(Exit.UNAVAILABLE, "etcd's peer port at " + peer + " did not answer: " + e.getMessage(), e);
+            throw new Failure(
+                    Exit.UNAVAILABLE, "etcd's peer port at " + peer + " did not answer: " + e.getMessage(), e);
         } finally {
             if (http != null) {
                 http.disconnect();

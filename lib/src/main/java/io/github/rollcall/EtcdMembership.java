@@ -37,7 +37,8 @@ public record EtcdMembership(long clusterId, List<EtcdMember> members) {
     public boolean isFounding(String token) {
         return !members.isEmpty()
                 && members.stream()
-                        .noneMatch(m -> m.hasStarted() || m.name().isEmpty() || m.id() != foundingId(m.peerUrls(), token))
+                        .noneMatch(
+                                m -> m.hasStarted() || m.name().isEmpty() || m.id() != foundingId(m.peerUrls(), token))
                 && clusterId == clusterId(members.stream().map(EtcdMember::id).toList());
     }
 
@@ -56,7 +57,8 @@ public record EtcdMembership(long clusterId, List<EtcdMember> members) {
 
     private static long firstEightOfSha1(byte[] bytes) {
         try {
-            return ByteBuffer.wrap(MessageDigest.getInstance("SHA-1").digest(bytes)).getLong();
+            return ByteBuffer.wrap(MessageDigest.getInstance("SHA-1").digest(bytes))
+                    .getLong();
         } catch (NoSuchAlgorithmException e) {
             throw new IllegalStateException(e);
         }
@@ -70,7 +72,9 @@ public record EtcdMembership(long clusterId, List<EtcdMember> members) {
                 members.add(EtcdMember.of(member.getAsJsonObject()));
             }
             return new EtcdMembership(
-                    Long.parseUnsignedLong(json.getAsJsonObject("header").get("cluster_id").getAsString()), members);
+                    Long.parseUnsignedLong(
+                            json.getAsJsonObject("header").get("cluster_id").getAsString()),
+                    members);
         } catch (RuntimeException e) {
             throw new Failure(Exit.UNAVAILABLE, "etcd's answer has no list of members in it", e);
         }

@@ -112,8 +112,7 @@ class ClusterVerdictTest {
     void anInstanceThatNeitherAnswersNorRefusesIsWaitedForBecauseItMayBeAMemberThatIsCutOff() {
         group(A, B, C);
         nobodyAt(A, B);
-        sightings.add(new EtcdSighting(
-                C, URLS.client(address(C)), url(C), Door.SILENT, Door.SILENT, null, null, null));
+        sightings.add(new EtcdSighting(C, URLS.client(address(C)), url(C), Door.SILENT, Door.SILENT, null, null, null));
 
         waits(C + " does not refuse either");
         assertThat(verdict().reason()).contains("port 2379 and port 2380");
@@ -124,8 +123,7 @@ class ClusterVerdictTest {
         group(A, B, D);
         node(C, "Terminating", "shutting-down");
         nobodyAt(A, B, D);
-        sightings.add(new EtcdSighting(
-                C, URLS.client(address(C)), url(C), Door.SILENT, Door.SILENT, null, null, null));
+        sightings.add(new EtcdSighting(C, URLS.client(address(C)), url(C), Door.SILENT, Door.SILENT, null, null, null));
 
         assertThat(verdict().act()).isEqualTo(Act.NEW);
     }
@@ -134,8 +132,7 @@ class ClusterVerdictTest {
     void somebodyWhoTakesConnectionsAndDoesNotAnswerIsWaitedFor() {
         group(A, B, C);
         nobodyAt(A, B);
-        sightings.add(
-                new EtcdSighting(C, URLS.client(address(C)), url(C), Door.OPEN, Door.REFUSED, null, null, null));
+        sightings.add(new EtcdSighting(C, URLS.client(address(C)), url(C), Door.OPEN, Door.REFUSED, null, null, null));
 
         waits(C + " takes connections and does not answer");
     }
@@ -210,14 +207,7 @@ class ClusterVerdictTest {
         group(A, B, C);
         nobodyAt(A, C);
         sightings.add(new EtcdSighting(
-                B,
-                URLS.client(address(B)),
-                url(B),
-                Door.OPEN,
-                Door.OPEN,
-                null,
-                founding("other", A, B, C),
-                null));
+                B, URLS.client(address(B)), url(B), Door.OPEN, Door.OPEN, null, founding("other", A, B, C), null));
 
         assertThat(verdict().act()).isNotEqualTo(Act.NEW);
     }
@@ -578,10 +568,7 @@ class ClusterVerdictTest {
     void aMemberThatIsListedAtAnotherAddressIsReplaced() {
         group(A, B, C);
         nobodyAt(A);
-        members(
-                new EtcdMember(1, A, List.of("http://127.0.0.1:2380"), List.of(), false),
-                started(2, B),
-                started(3, C));
+        members(new EtcdMember(1, A, List.of("http://127.0.0.1:2380"), List.of(), false), started(2, B), started(3, C));
         servingAt(B, 2);
         servingAt(C, 3);
 
@@ -750,7 +737,8 @@ class ClusterVerdictTest {
                 started(2, B),
                 unstarted(3, C),
                 unstarted(0xd, D),
-                new EtcdMember(0xe, "my server", List.of("http://10.0.0.1:2380"), List.of("http://10.0.0.1:2379"), false));
+                new EtcdMember(
+                        0xe, "my server", List.of("http://10.0.0.1:2380"), List.of("http://10.0.0.1:2379"), false));
 
         assertThat(situation(A).initialCluster(new EtcdMembership(7, listed)).split(","))
                 .containsExactly(

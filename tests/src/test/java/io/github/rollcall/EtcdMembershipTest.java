@@ -19,9 +19,8 @@ class EtcdMembershipTest {
              {"id":9457122546023421491,"peerURLs":["http://127.88.1.5:2380"],"name":"b"}]
             """;
     /** The beginning of the log of member {@code a}. */
-    private static final String LOG =
-            "04000000000000840804100000000000" + "1f000000000000810801" + "10edbec6b101"
-                    + "1a150892af8888f18da4d02810fad0b49fabd9eeeeb301" + "00";
+    private static final String LOG = "04000000000000840804100000000000" + "1f000000000000810801" + "10edbec6b101"
+            + "1a150892af8888f18da4d02810fad0b49fabd9eeeeb301" + "00";
 
     @TempDir
     private Path folder;
@@ -54,20 +53,24 @@ class EtcdMembershipTest {
 
     @Test
     void anEmptyListAsOfAMemberThatReadsItsLogIsNoNewClusters() {
-        assertThat(EtcdMembership.ofPeer("b3ddbacab3ed287a", "[]").isFounding("tok")).isFalse();
+        assertThat(EtcdMembership.ofPeer("b3ddbacab3ed287a", "[]").isFounding("tok"))
+                .isFalse();
     }
 
     @Test
     void theLogSaysWhoseItIs() throws IOException {
         Path wal = Files.createDirectories(folder.resolve("member/wal"));
-        Files.write(wal.resolve("0000000000000000-0000000000000000.wal"), HexFormat.of().parseHex(LOG));
+        Files.write(
+                wal.resolve("0000000000000000-0000000000000000.wal"),
+                HexFormat.of().parseHex(LOG));
 
         assertThat(EtcdDataDir.read(folder, null))
                 .isEqualTo(new EtcdDataDir(
                         EtcdDataDir.State.INITIALISED,
                         2927498564491941778L,
                         Long.parseUnsignedLong("b3ddbacab3ed287a", 16)));
-        assertThat(EtcdDataDir.read(folder.resolve("elsewhere"), wal).isInitialised()).isTrue();
+        assertThat(EtcdDataDir.read(folder.resolve("elsewhere"), wal).isInitialised())
+                .isTrue();
     }
 
     @Test

@@ -82,8 +82,7 @@ public final class AwsProxy implements AutoCloseable {
 
     /** Any error that AWS answers with. */
     public AwsProxy error(String operation, int times, int status, String code, String message) {
-        String error =
-                "<Error><Type>Sender</Type><Code>" + code + "</Code><Message>" + message + "</Message></Error>";
+        String error = "<Error><Type>Sender</Type><Code>" + code + "</Code><Message>" + message + "</Message></Error>";
         // EC2 has a level more; each client reads the form that it knows.
         String xml = "<ErrorResponse>" + error + "<Errors>" + error + "</Errors><RequestId>" + UUID.randomUUID()
                 + "</RequestId></ErrorResponse>";

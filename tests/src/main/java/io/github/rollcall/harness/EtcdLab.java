@@ -1,11 +1,11 @@
 package io.github.rollcall.harness;
 
+import com.google.gson.JsonObject;
 import io.github.rollcall.EtcdGateway;
 import io.github.rollcall.EtcdMember;
 import io.github.rollcall.EtcdMembership;
 import io.github.rollcall.EtcdOptions;
 import io.github.rollcall.harness.ToolRunner.Run;
-import com.google.gson.JsonObject;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.net.URI;
@@ -60,7 +60,8 @@ public final class EtcdLab implements AutoCloseable {
         } while (!OCTETS.add(octet));
         String network = "127." + octet + ".";
         tls = withTls ? Tls.forAddresses(folder, network + "1.", 4, 12) : null;
-        String vpc = moto.ec2.createVpc(r -> r.cidrBlock(network + "0.0/16")).vpc().vpcId();
+        String vpc =
+                moto.ec2.createVpc(r -> r.cidrBlock(network + "0.0/16")).vpc().vpcId();
         String subnet = moto.ec2
                 .createSubnet(r -> r.vpcId(vpc).cidrBlock(network + "1.0/24"))
                 .subnet()
@@ -87,7 +88,8 @@ public final class EtcdLab implements AutoCloseable {
 
     /** The group's instances now, sorted by id; those that were terminated have been replaced. */
     public List<Node> nodes() {
-        List<String> ids = scaling.describeAutoScalingGroups(r -> r.autoScalingGroupNames(group))
+        List<String> ids = scaling
+                .describeAutoScalingGroups(r -> r.autoScalingGroupNames(group))
                 .autoScalingGroups()
                 .get(0)
                 .instances()
@@ -122,13 +124,20 @@ public final class EtcdLab implements AutoCloseable {
     }
 
     private Node newNode(String id) {
-        Instance instance = moto.ec2.describeInstances(r -> r.instanceIds(id)).reservations().get(0).instances().get(0);
+        Instance instance = moto.ec2
+                .describeInstances(r -> r.instanceIds(id))
+                .reservations()
+                .get(0)
+                .instances()
+                .get(0);
         return new Node(id, instance.privateIpAddress());
     }
 
     /** All nodes that there ever were and that serve with a leader now. */
     public List<Node> serving() {
-        return nodes.values().stream().filter(n -> n.status() != null && n.status().has("leader")).toList();
+        return nodes.values().stream()
+                .filter(n -> n.status() != null && n.status().has("leader"))
+                .toList();
     }
 
     /** The ids of all clusters that have a leader now: one, or something is very wrong. */
@@ -173,14 +182,22 @@ public final class EtcdLab implements AutoCloseable {
                             .toList();
                     return started.equals(names)
                             && members().size() == names.size()
-                            && serving().stream().map(n -> n.id).sorted().toList().equals(names);
+                            && serving().stream()
+                                    .map(n -> n.id)
+                                    .sorted()
+                                    .toList()
+                                    .equals(names);
                 });
     }
 
     /** A client of whichever members serve, as an application has it. */
     public EtcdGateway client() {
-        return options().gateway(
-                nodes.values().stream().map(n -> URI.create(n.clientUrl())).toList(), Duration.ofSeconds(2));
+        return options()
+                .gateway(
+                        nodes.values().stream()
+                                .map(n -> URI.create(n.clientUrl()))
+                                .toList(),
+                        Duration.ofSeconds(2));
     }
 
     private EtcdOptions options() {
@@ -268,7 +285,9 @@ public final class EtcdLab implements AutoCloseable {
 
         /** The members as its peer port tells, which asks for no user. */
         public EtcdMembership membersByPeerPort() {
-            return options().gateway(List.of(URI.create(peerUrl())), Duration.ofSeconds(2)).membersByPeerPort();
+            return options()
+                    .gateway(List.of(URI.create(peerUrl())), Duration.ofSeconds(2))
+                    .membersByPeerPort();
         }
 
         /** Any command on this node. */
@@ -294,15 +313,22 @@ public final class EtcdLab implements AutoCloseable {
             String program = etcdProgram();
             ProcessBuilder command =
                     switch (way) {
-                        case ENVIRONMENT_FILE -> new ProcessBuilder(
-                                "sh",
-                                "-c",
-                                "while IFS= read -r line; do export \"$line\"; done < \"$1\"; exec \"$2\"",
-                                "sh",
-                                parameters.toString(),
-                                program);
-                        case EVAL -> new ProcessBuilder(
-                                "sh", "-c", "set -a; eval $(cat \"$1\"); exec \"$2\"", "sh", parameters.toString(), program);
+                        case ENVIRONMENT_FILE ->
+                            new ProcessBuilder(
+                                    "sh",
+                                    "-c",
+                                    "while IFS= read -r line; do export \"$line\"; done < \"$1\"; exec \"$2\"",
+                                    "sh",
+                                    parameters.toString(),
+                                    program);
+                        case EVAL ->
+                            new ProcessBuilder(
+                                    "sh",
+                                    "-c",
+                                    "set -a; eval $(cat \"$1\"); exec \"$2\"",
+                                    "sh",
+                                    parameters.toString(),
+                                    program);
                         case ENV_FILE -> new ProcessBuilder(program);
                     };
             Map<String, String> environment = command.environment();
@@ -416,7 +442,9 @@ public final class EtcdLab implements AutoCloseable {
                 return;
             }
             try {
-                new ProcessBuilder("kill", "-s", name, String.valueOf(etcd.pid())).start().waitFor();
+                new ProcessBuilder("kill", "-s", name, String.valueOf(etcd.pid()))
+                        .start()
+                        .waitFor();
             } catch (IOException e) {
                 throw new UncheckedIOException(e);
             } catch (InterruptedException e) {

@@ -34,9 +34,10 @@ final class Tls {
     static Tls forAddresses(Path folder, String network, int first, int count) {
         Path store = folder.resolve("tls.p12");
         // On one machine all connections come from there, and etcd wants a peer to be at an address of its certificate.
-        String names = "ip:127.0.0.1," + IntStream.range(first, first + count)
-                .mapToObj(n -> "ip:" + network + n)
-                .collect(Collectors.joining(","));
+        String names = "ip:127.0.0.1,"
+                + IntStream.range(first, first + count)
+                        .mapToObj(n -> "ip:" + network + n)
+                        .collect(Collectors.joining(","));
         try {
             int code = new ProcessBuilder(
                             System.getProperty("java.home") + "/bin/keytool",
@@ -71,8 +72,14 @@ final class Tls {
                 keys.load(in, "secret".toCharArray());
             }
             return new Tls(
-                    pem(folder.resolve("cert.pem"), "CERTIFICATE", keys.getCertificate("etcd").getEncoded()),
-                    pem(folder.resolve("key.pem"), "PRIVATE KEY", keys.getKey("etcd", "secret".toCharArray()).getEncoded()));
+                    pem(
+                            folder.resolve("cert.pem"),
+                            "CERTIFICATE",
+                            keys.getCertificate("etcd").getEncoded()),
+                    pem(
+                            folder.resolve("key.pem"),
+                            "PRIVATE KEY",
+                            keys.getKey("etcd", "secret".toCharArray()).getEncoded()));
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         } catch (GeneralSecurityException e) {

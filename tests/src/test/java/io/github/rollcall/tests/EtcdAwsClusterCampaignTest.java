@@ -83,11 +83,14 @@ class EtcdAwsClusterCampaignTest {
                 told("AWS is away", () -> lab.aws.cut(AwsProxy.ANY, AwsProxy.ALWAYS));
                 told("kill etcd on " + node, node::kill);
             }
-            case 6 -> ifItCanBeSpared(lab, "lose the disk of " + node, () -> units.get(node).loseDisk());
-            default -> ifItCanBeSpared(lab, "terminate " + node, () -> {
-                units.get(node).end();
-                node.terminate();
-            });
+            case 6 ->
+                ifItCanBeSpared(
+                        lab, "lose the disk of " + node, () -> units.get(node).loseDisk());
+            default ->
+                ifItCanBeSpared(lab, "terminate " + node, () -> {
+                    units.get(node).end();
+                    node.terminate();
+                });
         }
     }
 
@@ -121,7 +124,8 @@ class EtcdAwsClusterCampaignTest {
     @Override
     public String toString() {
         StringBuilder text = new StringBuilder("seed " + SEED + ", acts " + acts + ", clusters " + clusters);
-        units.forEach((node, unit) -> text.append("\n--- ").append(node).append('\n').append(unit.lastWords));
+        units.forEach(
+                (node, unit) -> text.append("\n--- ").append(node).append('\n').append(unit.lastWords));
         return text.toString();
     }
 

@@ -73,14 +73,16 @@ class EtcdAwsClusterFaultsTest {
         Files.writeString(node.parameters, "OLD=1\n");
         Files.setPosixFilePermissions(node.parameters, PosixFilePermissions.fromString("rw-r-----"));
 
-        assertThat(node.tool("--output", node.parameters.toString()).run().exit()).isZero();
+        assertThat(node.tool("--output", node.parameters.toString()).run().exit())
+                .isZero();
         assertThat(Files.readString(node.parameters)).startsWith("ETCD_NAME=").doesNotContain("OLD");
         assertThat(PosixFilePermissions.toString(Files.getPosixFilePermissions(node.parameters)))
                 .isEqualTo("rw-r-----");
 
         Object inode = Files.getAttribute(node.parameters, "unix:ino");
         Object written = Files.getLastModifiedTime(node.parameters);
-        assertThat(node.tool("--output", node.parameters.toString()).run().exit()).isZero();
+        assertThat(node.tool("--output", node.parameters.toString()).run().exit())
+                .isZero();
         assertThat(Files.getAttribute(node.parameters, "unix:ino")).isEqualTo(inode);
         assertThat(Files.getLastModifiedTime(node.parameters)).isEqualTo(written);
     }
@@ -104,7 +106,8 @@ class EtcdAwsClusterFaultsTest {
         startFirst();
         Node second = lab.scale(2).get(0);
 
-        Run run = second.tool("--output", folder.resolve("none/file").toString()).run();
+        Run run =
+                second.tool("--output", folder.resolve("none/file").toString()).run();
 
         assertThat(run.exit()).isEqualTo(78);
         assertThat(run.err()).contains("--output").contains("there is no directory");
@@ -116,7 +119,9 @@ class EtcdAwsClusterFaultsTest {
         Run run = node.tool("--token", "my group").run();
 
         assertThat(run.exit()).isEqualTo(78);
-        assertThat(run.err()).contains("ETCD_INITIAL_CLUSTER_TOKEN would be 'my group'").contains("--token");
+        assertThat(run.err())
+                .contains("ETCD_INITIAL_CLUSTER_TOKEN would be 'my group'")
+                .contains("--token");
         assertThat(run.out()).isEmpty();
     }
 
@@ -125,7 +130,8 @@ class EtcdAwsClusterFaultsTest {
         startFirst();
         Node second = lab.scale(2).get(0);
 
-        Run run = second.tool("--dry-run", "--output", second.parameters.toString()).run();
+        Run run = second.tool("--dry-run", "--output", second.parameters.toString())
+                .run();
 
         assertThat(run.exit()).isZero();
         assertThat(run.out()).isEmpty();
@@ -174,7 +180,8 @@ class EtcdAwsClusterFaultsTest {
 
     @Test
     void anInstanceThatIsInNoGroupIsToldSo() {
-        Run run = node.tool("--instance-id", "i-0123456789abcdef0", "--wait", "1s").run();
+        Run run = node.tool("--instance-id", "i-0123456789abcdef0", "--wait", "1s")
+                .run();
 
         assertThat(run.exit()).isEqualTo(75);
         assertThat(run.err()).contains("i-0123456789abcdef0 is in no Auto Scaling group yet");
@@ -211,18 +218,19 @@ class EtcdAwsClusterFaultsTest {
         assertThat(run.err()).doesNotContain("secret");
         second.startEtcd(Way.ENVIRONMENT_FILE);
         // Where authentication is on, the lab has no user to look with.
-        Awaitility.await().atMost(Duration.ofSeconds(60)).ignoreExceptions().until(() -> second
-                .membersByPeerPort()
-                .members()
-                .stream()
-                .allMatch(EtcdMember::hasStarted));
+        Awaitility.await()
+                .atMost(Duration.ofSeconds(60))
+                .ignoreExceptions()
+                .until(() -> second.membersByPeerPort().members().stream().allMatch(EtcdMember::hasStarted));
     }
 
     @Test
     void somethingElseOnThePortIsNeverNew() throws Exception {
         Node second = lab.scale(2).get(0);
         HttpServer web = HttpServer.create(
-                new InetSocketAddress(second.address, URI.create(second.clientUrl()).getPort()), 0);
+                new InetSocketAddress(
+                        second.address, URI.create(second.clientUrl()).getPort()),
+                0);
         web.createContext("/", exchange -> {
             try (exchange) {
                 exchange.sendResponseHeaders(200, 0);

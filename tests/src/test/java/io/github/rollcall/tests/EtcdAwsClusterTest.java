@@ -49,7 +49,9 @@ class EtcdAwsClusterTest {
         List<Node> nodes = lab.nodes();
 
         for (int i = 0; i < 3; i++) {
-            Run run = nodes.get(i).tool("--output", nodes.get(i).parameters.toString()).run();
+            Run run = nodes.get(i)
+                    .tool("--output", nodes.get(i).parameters.toString())
+                    .run();
             assertThat(run.exit()).as("%s", run).isZero();
             nodes.get(i).startEtcd(Way.values()[i]);
             if (i == 0) {
@@ -84,7 +86,10 @@ class EtcdAwsClusterTest {
         List<Node> before = lab.nodes();
 
         dead.terminate();
-        Node replacement = lab.nodes().stream().filter(n -> !before.contains(n)).findFirst().orElseThrow();
+        Node replacement = lab.nodes().stream()
+                .filter(n -> !before.contains(n))
+                .findFirst()
+                .orElseThrow();
         Run run = replacement.start();
 
         assertThat(run.exit()).as("%s", run).isZero();
@@ -99,7 +104,10 @@ class EtcdAwsClusterTest {
             for (Node old : lab.nodes()) {
                 List<Node> before = lab.nodes();
                 old.terminate();
-                Node replacement = lab.nodes().stream().filter(n -> !before.contains(n)).findFirst().orElseThrow();
+                Node replacement = lab.nodes().stream()
+                        .filter(n -> !before.contains(n))
+                        .findFirst()
+                        .orElseThrow();
                 Run run = replacement.start("--wait", "60s");
                 assertThat(run.exit()).as("%s", run).isZero();
                 lab.awaitMembers(lab.nodes());
@@ -211,7 +219,8 @@ class EtcdAwsClusterTest {
         lab = cluster(3);
         Node node = lab.nodes().get(1);
         node.kill();
-        assertThat(lab.nodes().get(1).tool("--leave", "--wait", "30s").run().exit()).isZero();
+        assertThat(lab.nodes().get(1).tool("--leave", "--wait", "30s").run().exit())
+                .isZero();
 
         Run refused = node.start();
         assertThat(refused.exit()).isEqualTo(78);
@@ -227,7 +236,10 @@ class EtcdAwsClusterTest {
         lab = cluster(3);
         List<Node> before = lab.nodes();
         before.get(0).terminate();
-        Node newcomer = lab.nodes().stream().filter(n -> !before.contains(n)).findFirst().orElseThrow();
+        Node newcomer = lab.nodes().stream()
+                .filter(n -> !before.contains(n))
+                .findFirst()
+                .orElseThrow();
 
         // After the removal: it would say so just before it goes on.
         Run removed = newcomer.tool("--output", newcomer.parameters.toString()).start();
@@ -285,7 +297,9 @@ class EtcdAwsClusterTest {
         assertThat(newcomer.start("--wait", "60s").exit()).isZero();
 
         lab.awaitMembers(lab.nodes());
-        assertThat(newcomer.printed().get("ETCD_INITIAL_CLUSTER")).contains("https://").doesNotContain("http://");
+        assertThat(newcomer.printed().get("ETCD_INITIAL_CLUSTER"))
+                .contains("https://")
+                .doesNotContain("http://");
     }
 
     @Test
@@ -325,7 +339,11 @@ class EtcdAwsClusterTest {
         assertThat(run.out())
                 .isEqualTo("ETCDCTL_ENDPOINTS="
                         + String.join(
-                                ",", lab.nodes().stream().map(Node::clientUrl).sorted().toList())
+                                ",",
+                                lab.nodes().stream()
+                                        .map(Node::clientUrl)
+                                        .sorted()
+                                        .toList())
                         + "\n");
     }
 
@@ -340,7 +358,8 @@ class EtcdAwsClusterTest {
 
     private static void startAll(List<Node> nodes, String... args) throws Exception {
         ExecutorService threads = Executors.newFixedThreadPool(nodes.size());
-        List<Future<Run>> runs = nodes.stream().map(n -> threads.submit(() -> n.start(args))).toList();
+        List<Future<Run>> runs =
+                nodes.stream().map(n -> threads.submit(() -> n.start(args))).toList();
         for (Future<Run> run : runs) {
             assertThat(run.get().exit()).as("%s", run.get()).isZero();
         }

@@ -53,8 +53,11 @@ final class EtcdWriter implements AutoCloseable {
         range.addProperty("range_end", EtcdGateway.encode("/w0"));
         range.addProperty("keys_only", true);
         List<String> found = new ArrayList<>();
-        lab.client().ask("kv/range", range).getAsJsonArray("kvs").forEach(kv -> found.add(
-                EtcdGateway.decode(kv.getAsJsonObject().get("key").getAsString())));
+        lab.client()
+                .ask("kv/range", range)
+                .getAsJsonArray("kvs")
+                .forEach(kv -> found.add(
+                        EtcdGateway.decode(kv.getAsJsonObject().get("key").getAsString())));
         return found;
     }
 }

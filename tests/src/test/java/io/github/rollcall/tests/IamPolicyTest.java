@@ -72,8 +72,8 @@ class IamPolicyTest {
                     .subnet()
                     .subnetId();
             AutoScalingClient scaling = moto.client(AutoScalingClient.builder());
-            counted(scaling.createLaunchConfiguration(
-                    r -> r.launchConfigurationName("etcd").imageId("ami-12c6146b").instanceType("t3.micro")));
+            counted(scaling.createLaunchConfiguration(r ->
+                    r.launchConfigurationName("etcd").imageId("ami-12c6146b").instanceType("t3.micro")));
             counted(scaling.createAutoScalingGroup(r -> r.autoScalingGroupName("etcd")
                     .launchConfigurationName("etcd")
                     .minSize(1)
@@ -96,8 +96,9 @@ class IamPolicyTest {
 
             Run run = cluster(moto, whole, id);
             assertThat(run.exit()).as("%s", run).isZero();
-            lacking.forEach((action, key) ->
-                    assertThat(cluster(moto, key, id).exit()).as("without " + action).isEqualTo(77));
+            lacking.forEach((action, key) -> assertThat(cluster(moto, key, id).exit())
+                    .as("without " + action)
+                    .isEqualTo(77));
         }
     }
 
