@@ -144,7 +144,7 @@ class EtcdAwsClusterTest {
         List<Node> nodes = lab.nodes();
         nodes.get(2).kill();
 
-        Run leave = nodes.get(0).tool("--leave", "--wait", "2s").run();
+        Run leave = nodes.get(0).tool("--leave", "--wait", "15s").run();
 
         assertThat(leave.exit()).isEqualTo(75);
         assertThat(leave.err()).contains("of 2 voting members that would be left, 1 answer");
