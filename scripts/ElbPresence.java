@@ -6,11 +6,13 @@
 //DEPS io.github.rollcall:rollcall:0.1.0
 //DEPS software.amazon.awssdk:elasticloadbalancing
 //DEPS software.amazon.awssdk:elasticloadbalancingv2
+//DEPS software.amazon.awssdk:sts
 //DEPS software.amazon.awssdk:url-connection-client
 //DEPS io.prometheus:prometheus-metrics-core
 //DEPS io.prometheus:prometheus-metrics-exposition-textformats
 //DEPS net.java.dev.jna:jna
 
+import io.github.rollcall.AwsCall;
 import io.github.rollcall.AwsOptions;
 import io.github.rollcall.Backoff;
 import io.github.rollcall.Child;
@@ -138,13 +140,17 @@ class ElbPresence extends Tool {
             description = "Run COMMAND, be present while it runs, and exit with its code.")
     private List<String> command = new ArrayList<>();
 
+    private static final Duration LAST_WORDS = Duration.ofSeconds(5);
     private static final Duration UNUSED_POLL = Duration.ofSeconds(30);
     private static final Backoff STOPPING = new Backoff(Duration.ofMillis(500), Duration.ofSeconds(5));
 
     private List<Target> targets;
 
-    /** Completed once, with the reason, when it is time to leave. */
+    /** Completed once, with the reason, when it is time to leave: see {@link #stop(String)}. */
     private final CompletableFuture<String> stop = new CompletableFuture<>();
+
+    /** When what could not be deregistered is given up. */
+    private volatile Instant leaveBy = Instant.MAX;
 
     /** The first signal to leave that came, or null. */
     private volatile String signal;
@@ -164,9 +170,7 @@ class ElbPresence extends Tool {
     public Integer call() throws InterruptedException {
         targets = targets();
         checkCommand();
-        if (reassert != null && reassert.isZero()) {
-            throw usage("--reassert is 0: expected more");
-        }
+        checkOptions();
         if (mode.status) {
             return status();
         }
@@ -177,7 +181,8 @@ class ElbPresence extends Tool {
             return forEach(Target::register);
         }
         if (mode.deregisterOnly) {
-            return forEach(target -> target.leave(Instant.now().plus(stopTimeout), Exit.CONFIG));
+            leaveBy = Instant.now().plus(stopTimeout);
+            return forEach(Target::leave);
         }
         return bePresent();
     }
@@ -225,9 +230,28 @@ class ElbPresence extends Tool {
         if (!command.isEmpty() && (before < 0 || !all.get(before).equals("--"))) {
             throw usage("'" + command.get(0) + "' is not an option; a command to run goes after --");
         }
-        if (!command.isEmpty() && (mode.registerOnly || mode.deregisterOnly || mode.status)) {
+        if (command.isEmpty() && all.contains("--")) {
+            throw usage("there is no command after --");
+        }
+        if (!command.isEmpty() && exits()) {
             throw usage("--register-only, --deregister-only and --status run no command");
         }
+    }
+
+    private void checkOptions() {
+        if (reassert != null && reassert.isZero()) {
+            throw usage("--reassert is 0: expected more");
+        }
+        if (reassert != null && exits()) {
+            throw usage("--reassert is for staying; --register-only, --deregister-only and --status exit");
+        }
+        if (drainTimeout != null && (mode.registerOnly || mode.status)) {
+            throw usage("--drain-timeout is for leaving; --register-only and --status do not");
+        }
+    }
+
+    private boolean exits() {
+        return mode.registerOnly || mode.deregisterOnly || mode.status;
     }
 
     // --- one-shot modes
@@ -257,9 +281,9 @@ class ElbPresence extends Tool {
             MemberHealth now = t.health;
             if (now != null) {
                 boolean changes = mode.deregisterOnly ? now.state() != State.ABSENT : !now.isRegistered();
-                String what = mode.deregisterOnly ? "deregister " : "register ";
-                System.out.println(t.label + ": would " + (changes ? what : "not have to ") + (changes ? "" : what)
-                        + t.member + ", now " + now.state().words());
+                System.out.println(t.label + ": would " + (changes ? "" : "not have to ")
+                        + (mode.deregisterOnly ? "deregister " : "register ") + t.member + ", now "
+                        + now.state().words());
             }
         }
         if (!command.isEmpty()) {
@@ -308,46 +332,51 @@ class ElbPresence extends Tool {
 
     private int bePresent() throws InterruptedException {
         Signals.on(this::onSignal, "TERM", "INT", "HUP");
+        // Not to be killed by what is meant for a command.
+        Signals.on(name -> {}, "USR1", "USR2");
         daemon.start(this::whyNotReady, this::registerMetrics);
         if (!command.isEmpty()) {
             child = Child.start(command);
-            child.ended().thenAccept(code -> stop.complete("command ended with " + code));
+            child.ended().thenAccept(code -> stop("command ended with " + code));
             Signals.on(child::signal, "USR1", "USR2", "WINCH", "CONT");
         }
         ExecutorService threads = Executors.newFixedThreadPool(targets.size());
         List<Future<Integer>> codes = targets.stream().map(threads::submit).toList();
         String reason = stop.join();
-        Instant deadline = Instant.now().plus(stopTimeout);
         Log.of(name()).info("stopping", "reason", reason);
         Systemd.stopping(reason);
         targets.forEach(Target::stopTrying);
         int worst = Exit.OK;
         for (int i = 0; i < targets.size(); i++) {
-            worst = Math.max(worst, await(codes.get(i), targets.get(i), deadline));
+            worst = Math.max(worst, await(codes.get(i), targets.get(i)));
         }
         threads.shutdown();
         return child == null ? worst : endCommand(worst);
     }
 
-    private int await(Future<Integer> code, Target target, Instant deadline) throws InterruptedException {
+    private int await(Future<Integer> code, Target target) throws InterruptedException {
         // Half a second more, for a thread that gives up by itself at the deadline to say why.
         Duration left =
-                Duration.between(Instant.now(), deadline.plus(drainTime())).plusMillis(500);
+                Duration.between(Instant.now(), leaveBy.plus(drainTime())).plusMillis(500);
         try {
             return code.get(Math.max(0, left.toMillis()), TimeUnit.MILLISECONDS);
         } catch (TimeoutException e) {
-            target.log.error("deregistration did not finish in time; it may still be registered");
+            target.log.error("AWS has not answered in time; " + target.whatIsLeft());
             return Exit.TEMPORARY;
         } catch (ExecutionException e) {
-            target.log.error("a defect in elb-presence: " + e.getCause());
-            target.log.trace(e);
-            return Exit.SOFTWARE;
+            throw new IllegalStateException(e.getCause());
         }
     }
 
     /** The command's own code, unless it ended well and leaving did not. */
     private int endCommand(int left) {
-        child.signal(signal == null ? "TERM" : signal);
+        if (!child.signal(signal == null ? "TERM" : signal)) {
+            // It may have been a keystroke, which the terminal has sent to the command too, or a kill of this process.
+            child.ended()
+                    .completeOnTimeout(null, LAST_WORDS.toMillis(), TimeUnit.MILLISECONDS)
+                    .join();
+            child.signal("TERM");
+        }
         int code = child.ended().join();
         return code == Exit.OK || isHopeless() ? left : code;
     }
@@ -357,13 +386,20 @@ class ElbPresence extends Tool {
             child.signal(name);
         } else if (signal == null) {
             signal = name;
-            stop.complete("SIG" + name);
+            stop("SIG" + name);
         } else {
             Log.of(name()).warn("second signal, ending at once", "signal", name);
             if (child != null) {
                 child.kill();
             }
             Runtime.getRuntime().halt(Exit.TEMPORARY);
+        }
+    }
+
+    private synchronized void stop(String reason) {
+        if (!stop.isDone()) {
+            leaveBy = Instant.now().plus(stopTimeout);
+            stop.complete(reason);
         }
     }
 
@@ -378,7 +414,7 @@ class ElbPresence extends Tool {
 
     private synchronized void considerReadiness() {
         if (isHopeless()) {
-            stop.complete("no target can be registered with");
+            stop("no target can be registered with");
         } else if (!ready && targets.stream().allMatch(Target::isSettled)) {
             ready = true;
             String present = labels(t -> !t.isHopeless());
@@ -462,6 +498,18 @@ class ElbPresence extends Tool {
         return TargetGroup.find(groupClient, ref);
     }
 
+    /** How far we have got with a target. */
+    private enum Stage {
+        /** Nothing there is of our doing, as far as we know. */
+        UNTOUCHED,
+        /** A registration was sent, and its answer was not a no. */
+        ASKED,
+        /** AWS has accepted a registration. */
+        ACCEPTED,
+        /** AWS has shown it as registered: from then on it is for --reassert to put it back. */
+        SEEN
+    }
+
     /** One load balancer or target group that this instance is to be present in; everything runs on its own thread. */
     private final class Target implements Callable<Integer> {
         final String label;
@@ -472,16 +520,16 @@ class ElbPresence extends Tool {
 
         volatile Member member;
         volatile MemberHealth health;
+        volatile Instant seen = Instant.EPOCH;
+
+        /** Why it does not work at the moment, or null. */
         volatile Failure problem;
 
-        /** Whether AWS has accepted it, or was seen to have it: from then on it is nobody's place but --reassert's. */
-        volatile boolean held;
-
-        /** Whether it may be registered because of us, or was seen to be. */
-        private boolean touched;
-
+        volatile Stage stage = Stage.UNTOUCHED;
         private Instant lastRegistration = Instant.EPOCH;
-        volatile Instant seen = Instant.EPOCH;
+
+        /** Whether AWS has accepted the deregistration. */
+        private volatile boolean left;
 
         Target(String label, Supplier<LoadBalancer> finder) {
             this.label = label;
@@ -495,22 +543,32 @@ class ElbPresence extends Tool {
             synchronized (this) {
                 trying = Thread.currentThread();
             }
+            int code = Exit.OK;
             try {
                 stayRegistered();
             } catch (RuntimeException defect) {
-                stop.complete("a defect");
-                throw defect;
-            } finally {
-                stopTrying();
-                Thread.interrupted();
+                log.error("a defect in elb-presence: " + defect);
+                log.trace(defect);
+                code = Exit.SOFTWARE;
+                ElbPresence.this.stop("a defect");
             }
-            return ElbPresence.this.isHopeless()
-                    ? problem.exit()
-                    : leave(Instant.now().plus(stopTimeout), Exit.OK);
+            stopTrying();
+            Thread.interrupted();
+            if (ElbPresence.this.isHopeless()) {
+                return problem.exit();
+            }
+            try {
+                return Math.max(code, leave());
+            } catch (Failure missing) {
+                log.info("nothing to leave: " + missing.getMessage());
+                return code;
+            }
         }
 
-        /** Cuts a wait between attempts short. An attempt that is under way comes to its end, so that what AWS made of
-         * it is known to come before the deregistration. */
+        /**
+         * Cuts a wait between attempts short. An attempt that is under way comes to its end, so that whatever AWS makes
+         * of it comes before the deregistration.
+         */
         synchronized void stopTrying() {
             if (trying != null) {
                 trying.interrupt();
@@ -525,12 +583,10 @@ class ElbPresence extends Tool {
             while (!stop.isDone()) {
                 try {
                     State before = health == null ? null : health.state();
-                    if (!look().isRegistered() && (!held || isToBeReasserted())) {
+                    if (!look().isRegistered() && (stage.compareTo(Stage.ACCEPTED) < 0 || isToBeReasserted())) {
                         registerNow();
                         look();
                     }
-                    touched |= health.isRegistered();
-                    held |= health.isRegistered();
                     failures = 0;
                     recovered();
                     tellChange(before, start);
@@ -544,9 +600,11 @@ class ElbPresence extends Tool {
             }
         }
 
-        /** Right after a registration it may not show yet. */
+        /** Right after a registration it may not show yet, and what the service does not know is no removal. */
         private boolean isToBeReasserted() {
-            return reassert != null && lastRegistration.plus(reassert).isBefore(Instant.now());
+            return reassert != null
+                    && health.state() != State.UNKNOWN
+                    && lastRegistration.plus(reassert).isBefore(Instant.now());
         }
 
         /** Never, when it is in service and nobody wants to know whether it stays there. */
@@ -583,6 +641,9 @@ class ElbPresence extends Tool {
             }
             health = loadBalancer.health(member);
             seen = Instant.now();
+            if (health.isRegistered()) {
+                stage = Stage.SEEN;
+            }
             return health;
         }
 
@@ -598,13 +659,21 @@ class ElbPresence extends Tool {
         }
 
         private void registerNow() {
-            if (held) {
+            Stage before = stage;
+            if (before == Stage.SEEN) {
                 log.warn("was removed by something else, registering again", "member", member);
+            } else if (before == Stage.ACCEPTED) {
+                log.warn("does not show up, registering again", "member", member);
             }
-            // Before the call: if its answer is lost it may have been done all the same.
-            touched = true;
-            loadBalancer.register(List.of(member));
-            held = true;
+            // If the answer is lost it may have been done all the same; a plain no is no.
+            stage = before.compareTo(Stage.ASKED) < 0 ? Stage.ASKED : before;
+            try {
+                loadBalancer.register(List.of(member));
+            } catch (Failure f) {
+                stage = f.isTransient() ? stage : before;
+                throw f;
+            }
+            stage = before == Stage.SEEN ? before : Stage.ACCEPTED;
             lastRegistration = Instant.now();
             log.info("registered", "member", member);
         }
@@ -615,7 +684,7 @@ class ElbPresence extends Tool {
             }
             if (health.state() == State.UNUSED) {
                 log.warn(
-                        "registered, and will get no traffic: no listener uses it, or its zone is off",
+                        "registered, and will get no traffic",
                         "state",
                         health.word(),
                         "description",
@@ -638,7 +707,7 @@ class ElbPresence extends Tool {
                 return;
             }
             log.trace(f);
-            boolean told = problem != null;
+            boolean told = problem != null && (problem.isTransient() && f.isTransient() || problem.exit() == f.exit());
             problem = f;
             if (told) {
                 log.debug("still failing: " + f.getMessage());
@@ -656,40 +725,41 @@ class ElbPresence extends Tool {
             }
         }
 
-        /** Deregisters until that is accepted, then waits until it is drained. @param absent the code if it is missing */
-        int leave(Instant deadline, int absent) {
+        /**
+         * Deregisters until that is accepted, then waits until it is drained.
+         *
+         * @throws Failure when the load balancer is missing or can never have been registered with
+         */
+        int leave() {
             // What is not known to be registered is looked at first: a read is cheaper than a write.
-            boolean look = !touched;
+            boolean lookFirst = stage == Stage.UNTOUCHED;
             for (int failures = 1; ; failures++) {
                 try {
-                    if (look && look().state() == State.ABSENT) {
+                    if (lookFirst && look().state() == State.ABSENT) {
                         log.info("is not registered", "member", member);
                         return Exit.OK;
                     }
-                    if (!look || health.state() != State.DRAINING) {
+                    if (!lookFirst || health.state() != State.DRAINING) {
                         loadBalancer.deregister(List.of(member));
+                        left = true;
                         log.info("deregistered", "member", member);
                     }
                     return drainTimeout == null || commandHasEnded() ? Exit.OK : drain();
                 } catch (Failure f) {
                     log.trace(f);
-                    if (f.exit() == Exit.CONFIG && absent == Exit.OK) {
-                        log.info("nothing to leave: " + f.getMessage());
-                        return Exit.OK;
-                    }
-                    if (f.exit() == Exit.CONFIG) {
+                    if (AwsCall.isNotFound(f) || f.exit() == Exit.CONFIG && stage == Stage.UNTOUCHED) {
                         throw f;
                     }
                     Duration pause = STOPPING.delay(failures);
-                    if (Instant.now().plus(pause).isAfter(deadline)) {
-                        log.error("not deregistered, and may still be registered: " + f.getMessage());
+                    if (Instant.now().plus(pause).isAfter(leaveBy)) {
+                        log.error("not deregistered, and " + whatIsLeft() + ": " + f.getMessage());
                         return Exit.TEMPORARY;
                     }
                     if (problem == null) {
                         problem = f;
                         log.warn(f.getMessage() + "; trying again");
                     }
-                    look = true;
+                    lookFirst = true;
                     sleep(pause);
                 }
             }
@@ -697,7 +767,7 @@ class ElbPresence extends Tool {
 
         /** Then nobody is left to serve the last requests. */
         private boolean commandHasEnded() {
-            return child != null && child.ended().isDone();
+            return child != null && !child.isAlive();
         }
 
         private int drain() {
@@ -728,8 +798,7 @@ class ElbPresence extends Tool {
             try {
                 Thread.sleep(time.toMillis());
             } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-                throw new Failure(Exit.TEMPORARY, "interrupted", e);
+                throw new IllegalStateException(e);
             }
         }
 
@@ -745,7 +814,11 @@ class ElbPresence extends Tool {
         /** Missing or refused, and never registered. */
         boolean isHopeless() {
             Failure p = problem;
-            return p != null && !p.isTransient() && !held;
+            return p != null && !p.isTransient() && stage == Stage.UNTOUCHED;
+        }
+
+        String whatIsLeft() {
+            return left ? "it may still be drained" : "it may still be registered";
         }
 
         String wordOrProblem() {

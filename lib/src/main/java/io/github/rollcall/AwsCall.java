@@ -12,8 +12,8 @@ import software.amazon.awssdk.core.exception.SdkException;
 /** One call to AWS, with its errors told apart as the exit codes of {@link Exit} do. */
 public final class AwsCall {
     private static final Set<String> THROTTLING = Set.of("DependencyThrottle", "PriorRequestNotComplete");
-    private static final Set<String> ABSENT =
-            Set.of("LoadBalancerNotFound", "AccessPointNotFound", "TargetGroupNotFound", "ValidationError");
+    private static final Set<String> NOT_FOUND =
+            Set.of("LoadBalancerNotFound", "AccessPointNotFound", "TargetGroupNotFound");
     /** Members that AWS does not take now: not running yet, or too many. Somebody else may mend that meanwhile. */
     private static final Set<String> NOT_NOW =
             Set.of("InvalidInstance", "InvalidTarget", "TooManyTargets", "TooManyRegistrationsForTargetId");
@@ -47,7 +47,15 @@ public final class AwsCall {
             throw said(e);
         } catch (SdkException e) {
             throw unsaid(e);
+        } catch (RuntimeException e) {
+            // The SDK reads variables and profiles as late as this, and has no exception of its own for nonsense there.
+            throw new Failure(Exit.CONFIG, "AWS cannot be called: check the AWS_ variables and profiles: " + e, e);
         }
+    }
+
+    /** Whether it was AWS saying that there is no such load balancer or target group. */
+    public static boolean isNotFound(Failure failure) {
+        return NOT_FOUND.contains(code(failure));
     }
 
     /** AWS's error code of a failure that it was the cause of, such as {@code InvalidInstance}; else empty. */
@@ -75,13 +83,16 @@ public final class AwsCall {
     private static Failure said(AwsServiceException e) {
         String code = code(e);
         String words = words(e);
+        if (code.isEmpty()) {
+            return new Failure(Exit.UNAVAILABLE, "what answers is not AWS: " + words, e);
+        }
         if (isThrottling(e)) {
             return new Failure(Exit.TEMPORARY, "throttled by AWS: " + words, e);
         }
         if (REFUSED.contains(code)) {
             return new Failure(Exit.REFUSED, "refused by AWS: " + words + "; check the credentials and the policy", e);
         }
-        if (ABSENT.contains(code)) {
+        if (NOT_FOUND.contains(code)) {
             return new Failure(Exit.CONFIG, "not found: " + words + "; check the name and the region", e);
         }
         if (NOT_NOW.contains(code)) {
@@ -90,7 +101,7 @@ public final class AwsCall {
         if (e.statusCode() >= 500 || e.statusCode() < 400) {
             return new Failure(Exit.UNAVAILABLE, "AWS is not in order: " + words, e);
         }
-        return e.statusCode() == 401 || e.statusCode() == 403
+        return e.statusCode() == 403
                 ? new Failure(Exit.REFUSED, "refused by AWS: " + words, e)
                 : new Failure(Exit.CONFIG, "rejected by AWS: " + words, e);
     }

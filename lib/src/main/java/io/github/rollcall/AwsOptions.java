@@ -35,6 +35,8 @@ import software.amazon.awssdk.retries.api.RetryStrategy;
  * command by {@code @Mixin}; thread-safe once the options are parsed.
  */
 public final class AwsOptions {
+    private static final int MOST_RETRIES = 100;
+
     @Spec(Spec.Target.MIXEE)
     private CommandSpec spec;
 
@@ -68,8 +70,9 @@ public final class AwsOptions {
             description = "How often a failed AWS call is tried again at once (default: ${DEFAULT-VALUE}).",
             defaultValue = "2")
     void setRetries(int times) {
-        if (times < 0) {
-            throw new ParameterException(spec.commandLine(), "--aws-retries is " + times + ": expected 0 or more");
+        if (times < 0 || times > MOST_RETRIES) {
+            throw new ParameterException(
+                    spec.commandLine(), "--aws-retries is " + times + ": expected 0 to " + MOST_RETRIES);
         }
         retries = times;
     }
@@ -80,39 +83,52 @@ public final class AwsOptions {
             description = "Send AWS calls here (default: AWS_ENDPOINT_URL, else the region's endpoints).")
     void setEndpoint(String url) {
         try {
-            endpoint = URI.create(url);
+            endpoint = url("--endpoint-url", url);
+        } catch (Failure f) {
+            throw new ParameterException(spec.commandLine(), f.getMessage());
+        }
+    }
+
+    private static URI url(String source, String text) {
+        try {
+            URI url = URI.create(text);
+            if (url.getHost() != null && String.valueOf(url.getScheme()).matches("https?")) {
+                return url;
+            }
         } catch (IllegalArgumentException e) {
-            endpoint = null;
+            // Said below, for both ways of being no URL.
         }
-        if (endpoint == null
-                || endpoint.getHost() == null
-                || !String.valueOf(endpoint.getScheme()).matches("https?")) {
-            throw new ParameterException(
-                    spec.commandLine(), "--endpoint-url is '" + url + "': expected an http or https URL");
-        }
+        throw new Failure(Exit.CONFIG, source + " is '" + text + "': expected an http or https URL");
     }
 
     /**
      * A client of one service, made with these options.
      *
-     * @throws Failure when there is no region to be found; configuration, or unavailable where the metadata service
-     *     that should have said it is away
+     * @throws Failure when there is no region to be found, configuration, or unavailable where the metadata service
+     *     that should have said it is away; and configuration when variables or profiles make no sense
      */
     public <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
         // IMDSv1 answers whoever can make this host send a GET; the SDK would fall back to it for credentials.
         System.setProperty(SdkSystemSetting.AWS_EC2_METADATA_V1_DISABLED.property(), "true");
-        builder.region(Region.of(region()))
-                .credentialsProvider(credentials())
-                .httpClientBuilder(UrlConnectionHttpClient.builder()
-                        .connectionTimeout(timeout)
-                        .socketTimeout(timeout))
-                .overrideConfiguration(c -> c.apiCallAttemptTimeout(timeout)
-                        .retryStrategy(retryStrategy())
-                        .addExecutionInterceptor(new Attempts()));
-        if (endpoint != null) {
-            builder.endpointOverride(endpoint);
+        String variable = System.getenv("AWS_ENDPOINT_URL");
+        if (endpoint == null && variable != null && !variable.isBlank()) {
+            endpoint = url("AWS_ENDPOINT_URL", variable);
         }
-        return builder.build();
+        String where = region();
+        return AwsCall.of(() -> {
+            builder.region(Region.of(where))
+                    .credentialsProvider(credentials())
+                    .httpClientBuilder(UrlConnectionHttpClient.builder()
+                            .connectionTimeout(timeout)
+                            .socketTimeout(timeout))
+                    .overrideConfiguration(c -> c.apiCallAttemptTimeout(timeout)
+                            .retryStrategy(retryStrategy())
+                            .addExecutionInterceptor(new Attempts()));
+            if (endpoint != null) {
+                builder.endpointOverride(endpoint);
+            }
+            return builder.build();
+        });
     }
 
     /** How many attempts of AWS calls there were so far, by {@code OPERATION STATUS}; live, for metrics. */
@@ -153,6 +169,8 @@ public final class AwsOptions {
         String secret = System.getenv("AWS_SECRET_KEY");
         boolean legacy = id != null
                 && secret != null
+                && !id.isBlank()
+                && !secret.isBlank()
                 && SdkSystemSetting.AWS_ACCESS_KEY_ID.getStringValue().isEmpty();
         return legacy
                 ? StaticCredentialsProvider.create(AwsBasicCredentials.create(id, secret))

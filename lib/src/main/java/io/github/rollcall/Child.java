@@ -31,7 +31,8 @@ public final class Child {
         try {
             return new Child(new ProcessBuilder(command).inheritIO().start());
         } catch (IOException e) {
-            boolean absent = String.valueOf(e.getMessage()).contains("error=2,");
+            // ENOENT, as JDK 17 writes it ("error=2,") and JDK 25 ("error: 2 ").
+            boolean absent = String.valueOf(e.getMessage()).matches("(?s).*error(=|: )2\\b.*");
             throw new Failure(
                     absent ? NOT_FOUND : NOT_EXECUTABLE,
                     "cannot start '" + command.get(0) + "': " + (absent ? "no such command" : "not executable"),
@@ -44,20 +45,28 @@ public final class Child {
         return process.pid();
     }
 
+    /** Whether the command still runs. */
+    public boolean isAlive() {
+        return process.isAlive();
+    }
+
     /** Completes with the exit code when the command has ended. */
     public CompletableFuture<Integer> ended() {
         return process.onExit().thenApply(Process::exitValue);
     }
 
     /**
-     * Sends a signal, unless the command has ended or the terminal has already sent it the same one.
+     * Sends a signal, unless the command has ended or a terminal may have sent it the same one already.
      *
      * @param name without {@code SIG}
+     * @return whether the command has been told, by us or because it has ended
      */
-    public void signal(String name) {
-        if (process.isAlive() && !(isKeystroke(name) && isInForeground())) {
+    public boolean signal(String name) {
+        boolean told = !(isKeystroke(name) && isInForeground());
+        if (process.isAlive() && told) {
             shellKill(name);
         }
+        return told || !process.isAlive();
     }
 
     /** Ends the command at once, without its consent. */

@@ -65,8 +65,10 @@ public final class DaemonOptions {
         PrometheusRegistry registry = new PrometheusRegistry();
         metrics.accept(registry);
         try {
+            // A client that connects and says nothing is not to hold a thread for good. Seconds; read at the first use.
+            System.setProperty("sun.net.httpserver.maxReqTime", "10");
             HttpServer server = HttpServer.create(address, 0);
-            server.setExecutor(Executors.newFixedThreadPool(2, daemonThread()));
+            server.setExecutor(Executors.newCachedThreadPool(daemonThread()));
             server.createContext(
                     "/metrics", x -> answer(x, 200, PrometheusTextFormatWriter.CONTENT_TYPE, text(registry)));
             server.createContext("/healthz", x -> answer(x, 200, "text/plain", "ok\n"));

@@ -18,7 +18,7 @@ public record MemberHealth(Member member, State state, String word, String descr
         INITIAL,
         /** Registered, and not healthy. */
         OUT_OF_SERVICE,
-        /** Registered, and will get no traffic however healthy: no listener uses the group, or its zone is off. */
+        /** Registered, and will get no traffic: no listener uses the group, its zone is off, or it is stopped. */
         UNUSED,
         /** Deregistered, and its last requests are still served. */
         DRAINING,
@@ -33,9 +33,16 @@ public record MemberHealth(Member member, State state, String word, String descr
         }
     }
 
-    /** Whether it is gone for good: registered no more, and no request on its way. */
+    /**
+     * Whether it is gone, or as good as gone, once it has been deregistered: no request on its way any more. That is
+     * {@code OutOfService} with a classic load balancer, and {@code unused} or absent with a target group.
+     */
     public boolean isDrained() {
-        return state == State.ABSENT || state == State.OUT_OF_SERVICE && !word.startsWith("unhealthy");
+        return switch (state) {
+            case ABSENT, UNUSED -> true;
+            case OUT_OF_SERVICE, INITIAL -> word.equals("OutOfService");
+            default -> false;
+        };
     }
 
     /** Whether registering would change anything. */
@@ -86,12 +93,8 @@ public record MemberHealth(Member member, State state, String word, String descr
             case "initial" -> State.INITIAL;
             case "unhealthy" -> State.OUT_OF_SERVICE;
             case "draining", "unhealthy.draining" -> State.DRAINING;
-            case "unused" -> isUnreachable(reason) ? State.UNUSED : State.ABSENT;
+            case "unused" -> reason == null || reason.equals("Target.NotRegistered") ? State.ABSENT : State.UNUSED;
             default -> State.UNKNOWN;
         };
-    }
-
-    private static boolean isUnreachable(String reason) {
-        return "Target.NotInUse".equals(reason) || "Target.InvalidState".equals(reason);
     }
 }

@@ -14,14 +14,9 @@ public final class Systemd {
 
     private Systemd() {}
 
-    /** The service does what it is for: units that wait for it may start. */
+    /** The service does what it is for: units that wait for it may start. @param status a line for systemctl status */
     public static void ready(String status) {
         send("READY=1\nSTATUS=" + status);
-    }
-
-    /** One line for {@code systemctl status}. */
-    public static void status(String status) {
-        send("STATUS=" + status);
     }
 
     /** The service is on its way out. */
@@ -37,7 +32,10 @@ public final class Systemd {
     /** How often systemd's watchdog wants to be fed: half of its time-out, as sd_watchdog_enabled(3) advises. */
     public static Optional<Duration> watchdogInterval() {
         String micros = System.getenv("WATCHDOG_USEC");
-        if (SOCKET == null || micros == null || !micros.matches("\\d{1,18}")) {
+        String pid = System.getenv("WATCHDOG_PID");
+        boolean forAnother = pid != null
+                && !pid.equals(String.valueOf(ProcessHandle.current().pid()));
+        if (SOCKET == null || micros == null || !micros.matches("\\d{1,15}") || forAnother) {
             return Optional.empty();
         }
         return Optional.of(Duration.ofNanos(Math.max(1_000_000, Long.parseLong(micros) * 1_000 / 2)));

@@ -49,6 +49,8 @@ public abstract class Tool implements Callable<Integer> {
                 .registerConverter(Duration.class, Tool::duration)
                 .setCaseInsensitiveEnumValuesAllowed(true)
                 .setStopAtPositional(true)
+                // A command's own @arguments are its own.
+                .setExpandAtFiles(false)
                 .setExecutionStrategy(Tool::execute)
                 .setParameterExceptionHandler(Tool::misused)
                 .setExecutionExceptionHandler(Tool::failed)

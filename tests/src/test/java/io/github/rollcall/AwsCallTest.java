@@ -58,6 +58,9 @@ class AwsCallTest {
 
     @Test
     void anAnswerThatIsNotAwsSaysItsStatus() {
-        assertThat(failure(502, null, null)).hasMessageContaining("HTTP 502").hasMessageNotContaining("null");
+        Failure failure = failure(404, null, null);
+
+        assertThat(failure.exit()).isEqualTo(69);
+        assertThat(failure).hasMessage("what answers is not AWS: HTTP 404");
     }
 }

@@ -18,7 +18,7 @@ class MemberHealthTest {
                 "InService,Instance deregistration currently in progress.,DRAINING,false,false",
                 "OutOfService,Instance deregistration currently in progress.,DRAINING,false,false",
                 "OutOfService,Instance is not currently registered with the LoadBalancer.,ABSENT,false,true",
-                "OutOfService,Instance registration is still in progress.,INITIAL,true,false",
+                "OutOfService,Instance registration is still in progress.,INITIAL,true,true",
                 "OutOfService,Instance has failed at least the UnhealthyThreshold number of health checks.,OUT_OF_SERVICE,true,true",
                 "Unknown,A transient error occurred. Please try again later.,UNKNOWN,false,false",
                 "Unknown,N/A,ABSENT,false,true",
@@ -43,8 +43,9 @@ class MemberHealthTest {
                 "unhealthy.draining,Target.DeregistrationInProgress,DRAINING,false,false",
                 "draining,Target.DeregistrationInProgress,DRAINING,false,false",
                 "unused,Target.NotRegistered,ABSENT,false,true",
-                "unused,Target.NotInUse,UNUSED,true,false",
-                "unused,Target.InvalidState,UNUSED,true,false",
+                "unused,Target.NotInUse,UNUSED,true,true",
+                "unused,Target.InvalidState,UNUSED,true,true",
+                "unused,Target.IpUnusable,UNUSED,true,true",
                 "unavailable,Target.HealthCheckDisabled,UNKNOWN,false,false",
                 "-,-,UNKNOWN,false,false"
             })

@@ -136,6 +136,11 @@ public final class ToolRunner {
         return start(Path.of(System.getProperty("java.io.tmpdir")), "");
     }
 
+    /** Starts it in the temporary folder, with a standard input that says nothing and does not end. */
+    public Run startWithOpenInput() {
+        return start(Path.of(System.getProperty("java.io.tmpdir")), null);
+    }
+
     /** Starts it in a folder, with this standard input. */
     public Run start(Path folder, String input) {
         try {
@@ -151,8 +156,10 @@ public final class ToolRunner {
             builder.environment().putAll(environment);
             Process process = builder.start();
             Servers.endWithThisProcess(process);
-            process.getOutputStream().write(input.getBytes());
-            process.getOutputStream().close();
+            if (input != null) {
+                process.getOutputStream().write(input.getBytes());
+                process.getOutputStream().close();
+            }
             return new Run(command, process, out, err);
         } catch (IOException e) {
             throw new UncheckedIOException(e);

@@ -10,12 +10,14 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.List;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The contract's part "Layout" about {@code ./jbang}. */
+@Tag("once")
 class BootstrapTest {
     private static final List<String> WHAT_IT_CALLS = List.of(
             "bash",
@@ -51,14 +53,21 @@ class BootstrapTest {
         return clone;
     }
 
+    private static String realRepository() {
+        String moved = System.getenv("JBANG_REPO");
+        return moved != null ? moved : System.getProperty("user.home") + "/.m2/repository";
+    }
+
+    private String copyOf(String repository) throws Exception {
+        Path copy = folder.resolve("repository");
+        shell("cp -al '" + repository + "' '" + copy + "' 2>/dev/null || cp -r '" + repository + "' '" + copy + "'");
+        return copy.toString();
+    }
+
     /** The local Maven repository, without our own artifacts. */
     private Path repositoryWithoutRollcall() throws Exception {
-        String real = System.getenv("JBANG_REPO") != null
-                ? System.getenv("JBANG_REPO")
-                : System.getProperty("user.home") + "/.m2/repository";
-        Path copy = folder.resolve("repository");
-        shell("cp -al '" + real + "' '" + copy + "' 2>/dev/null || cp -r '" + real + "' '" + copy + "'; rm -rf '" + copy
-                + "/io/github/rollcall'");
+        Path copy = Path.of(copyOf(realRepository()));
+        shell("rm -rf '" + copy + "/io/github/rollcall'");
         return copy;
     }
 
@@ -86,7 +95,15 @@ class BootstrapTest {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"elb-presence", "run elb-presence", "--quiet run elb-presence", "scripts/ElbPresence.java"})
+    @ValueSource(
+            strings = {
+                "elb-presence",
+                "run elb-presence",
+                "--quiet run elb-presence",
+                "scripts/ElbPresence.java",
+                "-Dx=a.b elb-presence",
+                "--java 17+ elb-presence"
+            })
     void isTheSameAsJbang(String how) {
         Run run = jbang(ToolRunner.root(), how.split(" ")).args("--version").start(ToolRunner.root(), "");
 
@@ -106,6 +123,14 @@ class BootstrapTest {
                 .run();
 
         assertThat(run.out()).isEqualTo("elb-presence,a b,$x'\n");
+    }
+
+    @Test
+    void aWordOfJbangsOwnCommandsIsNotTakenForAnAlias() {
+        Run run = jbang(ToolRunner.root(), "alias", "add", "--name", "elb-presence")
+                .run();
+
+        assertThat(run.errWithBuilding()).doesNotContain("Invalid alias name");
     }
 
     @Test
@@ -243,6 +268,70 @@ class BootstrapTest {
         assertThat(run.exit()).isEqualTo(3);
         assertThat(run.out())
                 .isEqualTo("installed elb-presence@" + ToolRunner.root() + "/jbang-catalog.json --elb a b\n");
+    }
+
+    @Test
+    void twoCheckoutsOnThePathDoNotCallEachOther() throws Exception {
+        Path other = clone("other");
+        String path = ToolRunner.root() + ":" + other + ":" + System.getenv("PATH");
+
+        Run run = jbang(ToolRunner.root(), "elb-presence", "--version")
+                .env("PATH", path)
+                .run();
+
+        assertThat(run.exit()).as("%s", run).isZero();
+        assertThat(run.out()).isEqualTo("elb-presence 0.1.0\n");
+    }
+
+    @Test
+    void whatWaitsForSomebodyHoldsUpNoOther() throws Exception {
+        Run waiting = jbang(ToolRunner.root(), "-").startWithOpenInput();
+        try {
+            assertThat(jbang(ToolRunner.root(), "elb-presence", "--version")
+                            .run()
+                            .exit())
+                    .isZero();
+            assertThat(waiting.isAlive()).isTrue();
+        } finally {
+            waiting.close();
+        }
+    }
+
+    @Test
+    void aSecondStartNeedsNoCacheThatCanBeWrittenTo() throws Exception {
+        assumeTrue(System.getProperty("user.name").equals("root"), "only root can become somebody else");
+        Path cache = folder.resolve("cache");
+        Path script = Files.writeString(
+                folder.resolve("Hi.java"),
+                """
+                class Hi { public static void main(String[] a) { System.out.println("hi"); } }
+                """);
+        shell("chmod 755 '" + folder + "' && mkdir -m 777 '" + folder + "/own'");
+        ToolRunner warm = jbang(ToolRunner.root(), script.toString())
+                .env("XDG_CACHE_HOME", cache.toString())
+                .env("JBANG_REPO", copyOf(realRepository()));
+        assertThat(warm.run().exit()).isZero();
+        shell("find '" + folder.resolve("repository") + "' -type d -exec chmod 755 {} +");
+
+        Run run = ToolRunner.command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+                .args(ToolRunner.root().resolve("jbang").toString(), script.toString())
+                .env("XDG_CACHE_HOME", cache.toString())
+                .env("JBANG_REPO", folder.resolve("repository").toString())
+                .env("JBANG_DIR", folder.resolve("own").toString())
+                .run();
+
+        assertThat(run.exit()).as("%s", run).isZero();
+        assertThat(run.out()).isEqualTo("hi\n");
+    }
+
+    @Test
+    void aCacheThatCannotBeWrittenToIsNamedWhereItIsNeeded() throws Exception {
+        Run run = jbang(ToolRunner.root(), "elb-presence", "--version")
+                .env("XDG_CACHE_HOME", "/dev/null")
+                .run();
+
+        assertThat(run.exit()).isEqualTo(78);
+        assertThat(run.errWithBuilding()).contains("jbang: cannot write to /dev/null/rollcall: set XDG_CACHE_HOME");
     }
 
     @Test

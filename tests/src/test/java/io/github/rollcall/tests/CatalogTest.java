@@ -90,6 +90,18 @@ class CatalogTest {
                         "io.github.rollcall:rollcall:" + version());
     }
 
+    @Test
+    void theBenchmarksVersionIsTheLibrarys() throws IOException {
+        try (Stream<Path> benches = Files.list(ROOT.resolve("tests/bench.d"))) {
+            for (Path bench : benches.toList()) {
+                assertThat(Files.readString(bench))
+                        .as("%s", bench)
+                        .contains("\n//DEPS io.github.rollcall:rollcall-parent:" + version() + "@pom\n")
+                        .contains("\n//DEPS io.github.rollcall:rollcall:" + version() + "\n");
+            }
+        }
+    }
+
     @ParameterizedTest
     @MethodSource("names")
     void runsThroughTheCatalogFromAnotherFolder(String alias) {
@@ -169,7 +181,9 @@ class CatalogTest {
             bytes += Files.size(jar);
         }
 
-        assertThat(Files.readAllLines(ROOT.resolve("README.md")))
-                .contains("| `%s` | %.1f MiB | %d |".formatted(alias, bytes / 1024 / 1024, jars.size()));
+        String line = "| `%s` | %.1f MiB | %d |".formatted(alias, bytes / 1024 / 1024, jars.size());
+        assertThat(Files.readAllLines(ROOT.resolve("README.md")).contains(line))
+                .as("README.md has the line %s", line)
+                .isTrue();
     }
 }

@@ -5,11 +5,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
 import java.util.Arrays;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 /** The contract's part "Common to all tools", as far as the command line goes. */
+@Tag("once")
 class CommandLineTest {
     @ParameterizedTest
     @CsvSource(
@@ -25,7 +27,11 @@ class CommandLineTest {
             elb-presence --elb a --drain-timeout 5y             | '5y' is not a duration: expected a number with ms, s, m or h
             elb-presence --elb a --drain-timeout -5s            | '-5s' is not a duration
             elb-presence --elb a --aws-retries many             | --aws-retries
-            elb-presence --elb a --aws-retries -1               | --aws-retries is -1: expected 0 or more
+            elb-presence --elb a --aws-retries -1               | --aws-retries is -1: expected 0 to 100
+            elb-presence --elb a --aws-retries 2147483647       | expected 0 to 100
+            elb-presence --elb a --                             | there is no command after --
+            elb-presence --elb a --status --reassert 5s         | --reassert is for staying
+            elb-presence --elb a --status --drain-timeout 5s    | --drain-timeout is for leaving
             elb-presence --elb a --aws-timeout 0                | --aws-timeout is 0: expected more
             elb-presence --elb a --reassert 0s                  | --reassert is 0: expected more
             elb-presence --elb a --endpoint-url nonsense        | --endpoint-url is 'nonsense': expected an http or https URL
@@ -59,6 +65,23 @@ class CommandLineTest {
 
         assertThat(run.exit()).isEqualTo(64);
         assertThat(run.err()).contains("ELB_NAME has an empty name in it");
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "AWS_ENDPOINT_URL,not a url,AWS_ENDPOINT_URL is 'not a url': expected an http or https URL",
+        "AWS_ENDPOINT_URL,foo,AWS_ENDPOINT_URL is 'foo'",
+        "AWS_MAX_ATTEMPTS,x,check the AWS_ variables and profiles",
+        "AWS_REGION,no region!,error"
+    })
+    void nonsenseInAVariableIsNoDefectOfOurs(String variable, String value, String named) {
+        Run run = ToolRunner.tool("elb-presence")
+                .args("--register-only", "--aws-retries", "0", "--elb", "web", "--instance-id", "i-1")
+                .env(variable, value)
+                .run();
+
+        assertThat(run.exit()).as("%s", run).isIn(69, 78);
+        assertThat(run.err()).contains(named).hasLineCount(1);
     }
 
     @Test

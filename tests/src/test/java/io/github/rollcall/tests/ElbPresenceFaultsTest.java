@@ -21,6 +21,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -29,6 +30,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 import software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetTypeEnum;
 
 /** The contract's part "elb-presence", where AWS, the metadata service, or the tool itself, breaks. */
+@Tag("once")
 class ElbPresenceFaultsTest extends ElbPresenceScene {
     private static final Map<String, String> REPORT = new ConcurrentHashMap<>();
 
@@ -141,7 +143,7 @@ class ElbPresenceFaultsTest extends ElbPresenceScene {
         assertThat(run.signal("TERM").exit()).as("%s", run).isEqualTo(75);
 
         assertThat(run.err())
-                .contains("elb/" + web + ": error: not deregistered, and may still be registered: "
+                .contains("elb/" + web + ": error: not deregistered, and it may still be registered: "
                         + fault.replace("unavailable", "AWS is not in order"));
         assertThat(aws.calls("DeregisterInstancesFromLoadBalancer")).isGreaterThan(1);
         assertThat(moto.targets(api)).isEmpty();
@@ -157,7 +159,8 @@ class ElbPresenceFaultsTest extends ElbPresenceScene {
 
         assertThat(run.signal("TERM").exit()).isEqualTo(75);
 
-        assertThat(run.err()).contains("elb/" + web + ": error: deregistration did not finish in time");
+        assertThat(run.err())
+                .contains("elb/" + web + ": error: AWS has not answered in time; it may still be registered");
         report("never answered", "DeregisterInstancesFromLoadBalancer", "given up after --stop-timeout, exit 75");
     }
 
@@ -343,6 +346,18 @@ class ElbPresenceFaultsTest extends ElbPresenceScene {
     }
 
     @Test
+    void aDeregistrationThatAwsRejectsForAReasonOfItsOwnIsNotTakenForDone() {
+        String web = moto.classic();
+        Run run = started("--elb", web, "--stop-timeout", "1s").says("ready");
+        aws.error("DeregisterInstancesFromLoadBalancer", ALWAYS, 400, "InvalidConfigurationRequest", "Not like this");
+
+        assertThat(run.signal("TERM").exit()).isEqualTo(75);
+
+        assertThat(run.err()).contains("may still be registered").contains("Not like this");
+        report("rejected", "DeregisterInstancesFromLoadBalancer", "tried until --stop-timeout, exit 75");
+    }
+
+    @Test
     void anInstanceThatIsNotRunningYetIsRegisteredWhenItIs() {
         String api = moto.targetGroup(TargetTypeEnum.INSTANCE);
         moto.ec2.stopInstances(r -> r.instanceIds(id));
@@ -352,6 +367,30 @@ class ElbPresenceFaultsTest extends ElbPresenceScene {
 
         run.says("ready");
         report("not running yet", "instance", "tried on, registered when it ran");
+    }
+
+    @Test
+    void anotherKindOfFailureIsSaidToo() {
+        aws.cut("DescribeInstanceHealth", 1);
+
+        Run run = elbPresence("--elb", "nope", "--aws-retries", "0").run();
+
+        assertThat(run.exit()).isEqualTo(78);
+        assertThat(run.err())
+                .containsSubsequence(
+                        "elb/nope: warning: AWS cannot be reached", "; trying again", "elb/nope: error: not found");
+    }
+
+    @Test
+    void oneTargetIsNotKeptWaitingByAnother() {
+        String web = moto.classic();
+        String api = moto.targetGroup(TargetTypeEnum.INSTANCE);
+        aws.delay("DescribeInstanceHealth", ALWAYS, Duration.ofMinutes(2));
+
+        Run run = started("--register-only", "--aws-timeout", "1h", "--elb", web, "--target-group", api);
+
+        run.says("tg/" + api + ": registered");
+        assertThat(run.isAlive()).isTrue();
     }
 
     // --- a signal at the worst moment

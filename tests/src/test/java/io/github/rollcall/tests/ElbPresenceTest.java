@@ -15,10 +15,12 @@ import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
 import java.net.InetAddress;
 import java.net.ServerSocket;
+import java.net.Socket;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.time.Duration;
 import java.util.List;
@@ -400,6 +402,73 @@ class ElbPresenceTest extends ElbPresenceScene {
         assertThat(moto.members(web)).isEmpty();
     }
 
+    @Test
+    void anInterruptThatIsNoKeystrokeReachesTheCommandInATerminalToo() throws Exception {
+        String web = moto.classic();
+        var code = folder.resolve("code");
+        String killer =
+                """
+                import os, pty, signal, sys
+                pid, fd = pty.fork()
+                if pid == 0:
+                    os.execvp(sys.argv[2], sys.argv[2:])
+                while b"ready" not in os.read(fd, 65536):
+                    pass
+                os.kill(pid, signal.SIGINT)
+                while True:
+                    try:
+                        if not os.read(fd, 65536): break
+                    except OSError:
+                        break
+                open(sys.argv[1], "w").write(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
+                """;
+        Run run = closedAfterwards(ToolRunner.command("python3", "-c", killer, code.toString())
+                .args(ToolRunner.root().resolve("jbang").toString(), "elb-presence")
+                .args("--elb", web, "--", "sleep", "1000")
+                .aws(aws.url())
+                .on(metadata)
+                .start());
+
+        run.exit();
+
+        assertThat(Files.readString(code)).isEqualTo("143");
+        assertThat(moto.members(web)).isEmpty();
+    }
+
+    @Test
+    void theCommandsArgumentsAreLeftAlone() throws Exception {
+        var file = Files.writeString(folder.resolve("body"), "a b");
+
+        Run run = elbPresence("--elb", moto.classic(), "--", "echo", "@" + file, "@@x", "$HOME", "--elb")
+                .run();
+
+        assertThat(run.out()).isEqualTo("@" + file + " @@x $HOME --elb\n");
+    }
+
+    @Test
+    void whenTheCommandHasEndedThereIsNothingToDrain() {
+        String web = moto.classic();
+        Run run = started("--elb", web, "--drain-timeout", "1h", "--", "sleep", "1000")
+                .says("ready");
+        aws.answer("DescribeInstanceHealth", ALWAYS, instanceHealth(id, "InService", "N/A", LEAVING));
+
+        run.handle().children().forEach(ProcessHandle::destroy);
+
+        assertThat(run.exit()).isEqualTo(143);
+        assertThat(moto.members(web)).isEmpty();
+    }
+
+    @Test
+    void signalsThatAreForACommandDoNotEndItWhereThereIsNone() {
+        String web = moto.classic();
+        Run run = started("--elb", web).says("ready");
+
+        run.signal("USR1").signal("USR2");
+
+        assertThat(run.signal("TERM").exit()).isZero();
+        assertThat(moto.members(web)).isEmpty();
+    }
+
     // --- twice, again, put back
 
     @Test
@@ -462,8 +531,7 @@ class ElbPresenceTest extends ElbPresenceScene {
         Run run = started("--target-group", api).says("ready");
 
         assertThat(run.err())
-                .contains("tg/" + api + ": warning: ")
-                .contains("no listener uses it")
+                .contains("tg/" + api + ": warning: registered, and will get no traffic")
                 .contains(why);
     }
 
@@ -531,6 +599,20 @@ class ElbPresenceTest extends ElbPresenceScene {
                 .contains("rollcall_target_in_service{target=\"elb/" + web + "\"} 1.0")
                 .contains("rollcall_target_last_seen_timestamp_seconds{target=\"elb/" + web + "\"}")
                 .contains("rollcall_aws_calls_total{operation=\"DescribeInstanceHealth\",status=\"200\"}");
+    }
+
+    @Test
+    void clientsThatSayNothingDoNotKeepOthersFromBeingAnswered() throws Exception {
+        int port = freePort();
+        started("--elb", moto.classic(), "--http", "127.0.0.1:" + port).says("listening");
+        try (Socket a = new Socket("127.0.0.1", port);
+                Socket b = new Socket("127.0.0.1", port);
+                Socket c = new Socket("127.0.0.1", port)) {
+            for (Socket silent : List.of(a, b, c)) {
+                silent.getOutputStream().write("GET /healthz".getBytes(StandardCharsets.US_ASCII));
+            }
+            assertThat(get(port, "/healthz").statusCode()).isEqualTo(200);
+        }
     }
 
     @Test

@@ -11,11 +11,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** What stands in {@code examples/} is right, and runs. */
+@Tag("once")
 class ExamplesTest extends ElbPresenceScene {
     private static final Path EXAMPLES = ToolRunner.root().resolve("examples");
 

@@ -15,6 +15,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import software.amazon.awssdk.services.autoscaling.AutoScalingClient;
 import software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetTypeEnum;
@@ -22,6 +23,7 @@ import software.amazon.awssdk.services.iam.IamClient;
 import software.amazon.awssdk.services.iam.model.AccessKey;
 
 /** The policies of {@code examples/iam}, with IAM enforced: each is enough, and needs every action in it. */
+@Tag("once")
 class IamPolicyTest {
     /** More calls than setting the scene takes; the rest of them is used up before the tools run. */
     private static final int SCENE = 80;

@@ -6,11 +6,15 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The contract's part "Common to all tools": credentials, and what may and may not be shown. */
+@Tag("once")
 class SecretsTest extends ElbPresenceScene {
     private static final String SECRET = "Vu3xSecretKeyOfMine";
     private static final String TOKEN = "SessionTokenOfMine";
@@ -71,6 +75,45 @@ class SecretsTest extends ElbPresenceScene {
                         .exit())
                 .isZero();
         assertThat(aws.accessKeys()).containsExactly("AKIAROLLCALLTEST", "AKIALEGACY");
+    }
+
+    @Test
+    void aProfileMayAssumeARole() throws Exception {
+        String web = moto.classic();
+        Path config = Files.writeString(
+                folder.resolve("config"),
+                """
+                [profile operator]
+                role_arn = arn:aws:iam::123456789012:role/operator
+                source_profile = base
+                [profile base]
+                aws_access_key_id = AKIABASE
+                aws_secret_access_key = base
+                """);
+
+        Run run = elbPresence("--register-only", "--elb", web)
+                .env("AWS_ACCESS_KEY_ID", null)
+                .env("AWS_SECRET_ACCESS_KEY", null)
+                .env("AWS_CONFIG_FILE", config.toString())
+                .env("AWS_PROFILE", "operator")
+                .run();
+
+        assertThat(run.exit()).as("%s", run).isZero();
+        assertThat(aws.accessKeys()).hasSize(2).contains("AKIABASE");
+    }
+
+    @Test
+    void emptyVariablesOfTheOriginalsAreNoCredentials() {
+        Run run = elbPresence("--register-only", "--elb", "web", "--instance-id", id)
+                .env("AWS_ACCESS_KEY_ID", null)
+                .env("AWS_SECRET_ACCESS_KEY", null)
+                .env("AWS_ACCESS_KEY", "")
+                .env("AWS_SECRET_KEY", "")
+                .env("AWS_EC2_METADATA_DISABLED", "true")
+                .run();
+
+        assertThat(run.exit()).as("%s", run).isEqualTo(77);
+        assertThat(run.err()).contains("no AWS credentials");
     }
 
     @Test
