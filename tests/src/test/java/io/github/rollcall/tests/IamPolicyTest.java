@@ -98,9 +98,10 @@ class IamPolicyTest {
 
             Run run = cluster(moto, whole, id);
             assertThat(run.exit()).as("%s", run).isZero();
-            lacking.forEach((action, key) -> assertThat(cluster(moto, key, id).exit())
-                    .as("without " + action)
-                    .isEqualTo(77));
+            lacking.forEach((action, key) -> {
+                Run lame = cluster(moto, key, id);
+                assertThat(lame.exit()).as("without %s: %s", action, lame).isEqualTo(77);
+            });
         }
     }
 
