@@ -83,7 +83,7 @@ public final class AwsCall {
     private static Failure said(AwsServiceException e) {
         String code = code(e);
         String words = words(e);
-        if (code.isEmpty()) {
+        if (code.isEmpty() && e.statusCode() != 403) {
             return new Failure(Exit.UNAVAILABLE, "what answers is not AWS: " + words, e);
         }
         if (isThrottling(e)) {

@@ -83,6 +83,52 @@ public final class EtcdGateway {
         return new String(Base64.getDecoder().decode(base64), StandardCharsets.UTF_8);
     }
 
+    /**
+     * The members, as {@code cluster/member/list} of the endpoint asked has them. etcd 3.4 answers from what it knows by
+     * itself, later versions through the leader; what has been applied before a linearizable read that went before is
+     * in the list either way.
+     *
+     * @throws Failure as {@link #ask}
+     */
+    public EtcdMembership members() {
+        JsonObject request = new JsonObject();
+        request.addProperty("linearizable", true);
+        return EtcdMembership.ofList(ask("cluster/member/list", request));
+    }
+
+    /**
+     * The members as the endpoint, which must be a peer URL, tells other members that start ({@code GET /members}). Peer
+     * ports answer this from the start, also as long as there is no quorum and the client port is silent.
+     *
+     * @throws Failure unavailable when it cannot be reached or is no etcd
+     */
+    public EtcdMembership membersByPeerPort() {
+        URI peer = endpoints.get(0);
+        HttpURLConnection http = null;
+        try {
+            http = open(peer.resolve("/members"));
+            int status = http.getResponseCode();
+            if (status != 200) {
+                throw new Failure(
+                        Exit.UNAVAILABLE, "what answers at " + peer + " with HTTP " + status + " is no etcd peer");
+            }
+            try (InputStream body = http.getInputStream()) {
+                return EtcdMembership.ofPeer(
+                        http.getHeaderField("X-Etcd-Cluster-Id"),
+                        new String(body.readAllBytes(), StandardCharsets.UTF_8));
+            }
+        } catch (JsonParseException | IllegalStateException | NumberFormatException e) {
+            throw new Failure(Exit.UNAVAILABLE, "what answers at " + peer + " is no etcd peer", e);
+        } catch (IOException e) {
+            throw new Failure(
+                    Exit.UNAVAILABLE, "etcd's peer port at " + peer + " did not answer: " + e.getMessage(), e);
+        } finally {
+            if (http != null) {
+                http.disconnect();
+            }
+        }
+    }
+
     private JsonObject askWithToken(URI endpoint, String path, JsonObject request) throws Unreached {
         if (login != null && token == null) {
             authenticate(endpoint);
@@ -140,13 +186,7 @@ public final class EtcdGateway {
 
     private HttpURLConnection connect(URI endpoint, String path) throws Unreached {
         try {
-            HttpURLConnection http =
-                    (HttpURLConnection) endpoint.resolve("/v3/" + path).toURL().openConnection(Proxy.NO_PROXY);
-            if (http instanceof HttpsURLConnection https) {
-                https.setSSLSocketFactory(sockets);
-            }
-            http.setConnectTimeout((int) timeout.toMillis());
-            http.setReadTimeout((int) timeout.toMillis());
+            HttpURLConnection http = open(endpoint.resolve("/v3/" + path));
             http.setRequestMethod("POST");
             http.setDoOutput(true);
             if (token != null) {
@@ -157,6 +197,16 @@ public final class EtcdGateway {
         } catch (IOException e) {
             throw new Unreached(e);
         }
+    }
+
+    private HttpURLConnection open(URI url) throws IOException {
+        HttpURLConnection http = (HttpURLConnection) url.toURL().openConnection(Proxy.NO_PROXY);
+        if (http instanceof HttpsURLConnection https) {
+            https.setSSLSocketFactory(sockets);
+        }
+        http.setConnectTimeout((int) timeout.toMillis());
+        http.setReadTimeout((int) timeout.toMillis());
+        return http;
     }
 
     private static JsonObject answer(URI endpoint, int status, String text) throws Said {
@@ -200,8 +250,10 @@ public final class EtcdGateway {
                     switch (code) {
                         case 7, UNAUTHENTICATED -> Exit.REFUSED;
                         case 14 -> Exit.UNAVAILABLE;
-                        case 3, 5, 6, 11, 12 -> Exit.CONFIG;
-                        default -> getMessage().contains("user name is empty") ? Exit.REFUSED : Exit.TEMPORARY;
+                        // Where authentication is on, a request without a user is an invalid argument.
+                        case 3 -> getMessage().contains("user name is empty") ? Exit.REFUSED : Exit.CONFIG;
+                        case 5, 6, 11, 12 -> Exit.CONFIG;
+                        default -> Exit.TEMPORARY;
                     };
             return new Failure(exit, "etcd at " + endpoint + " says: " + getMessage(), this);
         }

@@ -136,6 +136,23 @@ public final class EtcdOptions {
         return new EtcdGateway(others, Pem.socketFactory(trust(), certificate(), key()), login(), timeout);
     }
 
+    /**
+     * A client of peer ports, whose certificates may be others than those of client ports.
+     *
+     * @param peerCacert null for {@link #trust()}
+     * @param peerCert null for {@link #certificate()}, together with its key
+     */
+    public EtcdGateway peerGateway(URI peer, Duration timeout, Path peerCacert, Path peerCert, Path peerKey) {
+        return new EtcdGateway(
+                List.of(peer),
+                Pem.socketFactory(
+                        peerCacert == null ? trust() : peerCacert,
+                        peerCert == null ? certificate() : peerCert,
+                        peerCert == null ? key() : peerKey),
+                null,
+                timeout);
+    }
+
     private Path file(Path option, String variable) {
         return option != null || variable(variable) == null ? option : Path.of(variable(variable));
     }

@@ -82,8 +82,10 @@ public final class AwsProxy implements AutoCloseable {
 
     /** Any error that AWS answers with. */
     public AwsProxy error(String operation, int times, int status, String code, String message) {
-        String xml = "<ErrorResponse><Error><Type>Sender</Type><Code>" + code + "</Code><Message>" + message
-                + "</Message></Error><RequestId>" + UUID.randomUUID() + "</RequestId></ErrorResponse>";
+        String error = "<Error><Type>Sender</Type><Code>" + code + "</Code><Message>" + message + "</Message></Error>";
+        // EC2 has a level more; each client reads the form that it knows.
+        String xml = "<ErrorResponse>" + error + "<Errors>" + error + "</Errors><RequestId>" + UUID.randomUUID()
+                + "</RequestId></ErrorResponse>";
         return fault(operation, times, aResponse().withStatus(status).withBody(xml));
     }
 

@@ -7,6 +7,7 @@ import java.net.InetSocketAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Comparator;
@@ -67,10 +68,12 @@ final class Servers {
         Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(process)));
     }
 
-    /** Deletes a folder and all that is in it. */
-    static void delete(Path folder) {
-        try (Stream<Path> all = Files.walk(folder)) {
-            all.sorted(Comparator.reverseOrder()).forEach(path -> path.toFile().delete());
+    /** Removes a file or a folder with all that is in it; nothing, if it is not there. */
+    static void delete(Path path) {
+        try (Stream<Path> all = Files.walk(path)) {
+            all.sorted(Comparator.reverseOrder()).forEach(p -> p.toFile().delete());
+        } catch (NoSuchFileException gone) {
+            // As it should be.
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }

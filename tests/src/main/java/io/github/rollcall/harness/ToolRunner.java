@@ -122,6 +122,13 @@ public final class ToolRunner {
         return command.toArray(new String[0]);
     }
 
+    /** With another command before it, that runs it. */
+    public ToolRunner under(String... runner) {
+        List<String> longer = new ArrayList<>(List.of(runner));
+        longer.addAll(command);
+        return new ToolRunner(List.copyOf(longer), environment);
+    }
+
     /** Starts it in the temporary folder, with no standard input. */
     public Run start() {
         return start(Path.of(System.getProperty("java.io.tmpdir")), "");

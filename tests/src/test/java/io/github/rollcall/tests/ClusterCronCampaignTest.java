@@ -38,7 +38,7 @@ import software.amazon.awssdk.services.ec2.model.Instance;
  * Five nodes, whose clocks are up to 30 s apart, run several jobs in slots of a minute on one etcd, each by its own clock,
  * while nodes are killed and etcd is restarted. Real time, real processes; {@code -Drollcall.slots=300} for a long one.
  */
-@Tag("faults")
+@Tag("once")
 class ClusterCronCampaignTest {
     private static final Duration SLOT = Duration.ofMinutes(1);
     /** With the first, a node whose clock is ahead is often faster than the master; with the second, seldom. */

@@ -17,6 +17,7 @@ import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import software.amazon.awssdk.services.autoscaling.AutoScalingClient;
 import software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetTypeEnum;
 import software.amazon.awssdk.services.iam.IamClient;
 import software.amazon.awssdk.services.iam.model.AccessKey;
@@ -83,6 +84,61 @@ class IamPolicyTest {
                 .args("--instance-id", id);
         Run classic = tool.args("elb", web).run();
         return classic.exit() == 1 ? tool.args("alb", api).run() : classic;
+    }
+
+    @Test
+    void etcdAwsClusterWorksWithExactlyItsActions() throws IOException {
+        JsonObject policy = JsonParser.parseString(
+                        Files.readString(ToolRunner.root().resolve("examples/iam/etcd-aws-cluster.json")))
+                .getAsJsonObject();
+        try (Moto moto = Moto.enforcingIamAfter(SCENE)) {
+            // Loopback, where nothing else can answer.
+            String vpc = counted(moto.ec2.createVpc(r -> r.cidrBlock("127.251.0.0/16")))
+                    .vpc()
+                    .vpcId();
+            String subnet = counted(moto.ec2.createSubnet(r -> r.vpcId(vpc).cidrBlock("127.251.1.0/24")))
+                    .subnet()
+                    .subnetId();
+            AutoScalingClient scaling = moto.client(AutoScalingClient.builder());
+            counted(scaling.createLaunchConfiguration(r ->
+                    r.launchConfigurationName("etcd").imageId("ami-12c6146b").instanceType("t3.micro")));
+            counted(scaling.createAutoScalingGroup(r -> r.autoScalingGroupName("etcd")
+                    .launchConfigurationName("etcd")
+                    .minSize(1)
+                    .maxSize(1)
+                    .vpcZoneIdentifier(subnet)));
+            String id = counted(scaling.describeAutoScalingInstances())
+                    .autoScalingInstances()
+                    .get(0)
+                    .instanceId();
+            IamClient iam = moto.client(IamClient.builder());
+            AccessKey whole = user(iam, "whole", policy.toString());
+            Map<String, AccessKey> lacking = new LinkedHashMap<>();
+            for (String action : actions(policy)) {
+                String user = "without-" + action.replaceAll(".*:", "");
+                lacking.put(action, user(iam, user, without(policy, action).toString()));
+            }
+            while (calls < SCENE) {
+                counted(moto.ec2.describeVpcs());
+            }
+
+            Run run = cluster(moto, whole, id);
+            assertThat(run.exit()).as("%s", run).isZero();
+            lacking.forEach((action, key) -> {
+                Run lame = cluster(moto, key, id);
+                assertThat(lame.exit()).as("without %s: %s", action, lame).isEqualTo(77);
+            });
+        }
+    }
+
+    private static Run cluster(Moto moto, AccessKey key, String id) {
+        return ToolRunner.tool("etcd-aws-cluster")
+                .aws(moto.url())
+                .env("AWS_ACCESS_KEY_ID", key.accessKeyId())
+                .env("AWS_SECRET_ACCESS_KEY", key.secretAccessKey())
+                .args("--instance-id", id, "--data-dir", "/nonexistent/etcd", "--peer-timeout", "200ms")
+                .args("--client-port", "2", "--peer-port", "3")
+                .run();
     }
 
     /** Both halves, with the worst exit code of the two. */

@@ -1,0 +1,582 @@
+package io.github.rollcall;
+
+import io.github.rollcall.EtcdGroup.Node;
+import io.github.rollcall.EtcdSighting.Door;
+import io.github.rollcall.EtcdSighting.Kind;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.function.Predicate;
+import java.util.stream.Collectors;
+
+/**
+ * What a node has to do about its place in the cluster, decided from what was observed and nothing else. Pure: it asks
+ * nobody and changes nothing. Whoever carries out EJECT or REPLACE looks again afterwards, so that a crash after any
+ * step leads to the same end.
+ *
+ * <pre>
+ * own data      who answers                       own membership, the group                    verdict
+ * ------------  --------------------------------  -------------------------------------------  --------
+ * a member's    its cluster, with a quorum        listed under this instance                   RESTART
+ *               its cluster, with a quorum        not listed: was removed while it was off     REFUSE
+ *               its cluster                       listed under another instance: a copied disk REFUSE
+ *               another cluster, with a quorum    any                                          REFUSE
+ *               nobody with a quorum              any: it may be what is missing               RESTART
+ * none          anything at this node's own ports any: etcd runs here on other data            REFUSE
+ *               two clusters                      any                                          REFUSE
+ *               a cluster with a quorum           listed, never started                        REJOIN
+ *                                                 listed, has run: its disk was lost           REPLACE, then as not listed
+ *                                                   the rest would have no quorum              WAIT
+ *                                                 not listed:
+ *                                                   this instance is not to serve              WAIT
+ *                                                   a member's instance is gone, the member
+ *                                                     silent, the rest a quorum                EJECT, then again
+ *                                                   its peer URL is another's who is not gone  REFUSE
+ *                                                   the cluster has --max-members              REFUSE
+ *                                                   one more would leave it without a quorum
+ *                                                     until this node has started              WAIT
+ *                                                   else                                       JOIN
+ *               something that is not understood  any: WAIT if that may pass, else             REFUSE
+ *               a cluster without a quorum        listed, never started: it may be missing     REJOIN
+ *                                                 else; never NEW                              WAIT
+ *               first nodes of a new cluster,     in their list                                NEW, their list
+ *                 no quorum yet                   not in their list                            WAIT
+ *                                                 they have different lists                    REFUSE
+ *               somebody takes connections        any                                          WAIT
+ *               nobody                            an instance neither answers nor refuses      WAIT
+ *                                                 not at its desired size, or an address
+ *                                                   is missing                                 WAIT
+ *                                                 not among the first --max-members            WAIT
+ *                                                 else                                         NEW
+ * </pre>
+ *
+ * <p>Rules and reasons are those of etcd's "Runtime reconfiguration" page. Two of them need saying. A first node that has
+ * started is known by its peer port, which names the whole list before there is a quorum: the others follow that list,
+ * whatever the group looks like meanwhile. And a member whose disk was lost never comes back under its old id, for it
+ * has forgotten what it had acknowledged: it is removed and added anew.
+ *
+ * @param act what to do
+ * @param reason why, in plain words
+ * @param initialCluster what etcd has to start with, for the acts that end the matter; else null
+ * @param member whom a step is about; else null
+ * @param exit what a refusal exits with, and a wait that lasts too long
+ */
+public record ClusterVerdict(Act act, String reason, String initialCluster, EtcdMember member, int exit) {
+
+    /** What there is to do. */
+    public enum Act {
+        /** Start as one of the first members of a new cluster. */
+        NEW,
+        /** Add this node to the cluster, then start it. */
+        JOIN,
+        /** Start as the member that is listed already. */
+        REJOIN,
+        /** Start with the data that is there. */
+        RESTART,
+        /** Remove a dead member, then look again. */
+        EJECT,
+        /** Remove what this node used to be, then look again. */
+        REPLACE,
+        /** Remove this node: it leaves. */
+        LEAVE,
+        /** Make this learner a voting member. */
+        PROMOTE,
+        /** Nothing is left to do. */
+        DONE,
+        /** Look again later. */
+        WAIT,
+        /** Do nothing until somebody has mended what is wrong. */
+        REFUSE
+    }
+
+    /**
+     * Everything that the decision depends on.
+     *
+     * @param id this instance
+     * @param address this instance's address
+     * @param data its data directory
+     * @param group the instances
+     * @param urls how members' URLs are made
+     * @param token the new cluster's token
+     * @param sightings what was seen of etcd on each instance, this one included, and at each member that is none of them
+     * @param maxMembers the largest cluster
+     * @param asLearner whether to join as a learner
+     */
+    public record Situation(
+            String id,
+            String address,
+            EtcdDataDir data,
+            EtcdGroup group,
+            EtcdUrls urls,
+            String token,
+            List<EtcdSighting> sightings,
+            int maxMembers,
+            boolean asLearner) {
+
+        String peerUrl() {
+            return urls.peer(address);
+        }
+
+        List<EtcdSighting> seen(Kind... kinds) {
+            return sightings.stream()
+                    .filter(s -> Set.of(kinds).contains(s.kind(token)))
+                    .toList();
+        }
+
+        /** Whom to believe and to ask: the one with a quorum that has applied most of its cluster's log. Or null. */
+        public EtcdSighting voice() {
+            return seen(Kind.SERVING).stream()
+                    .max(Comparator.comparing(s -> s.status().appliedIndex(), Long::compareUnsigned))
+                    .orElse(null);
+        }
+
+        /** The members, as those know them who know most; or null where nobody has a cluster. */
+        public EtcdMembership known() {
+            EtcdSighting voice = voice();
+            return voice != null
+                    ? voice.list()
+                    : seen(Kind.LEADERLESS, Kind.LEARNING).stream()
+                            .filter(x -> x.list() != null)
+                            .max(Comparator.comparing(
+                                    x -> x.status() == null ? 0 : x.status().appliedIndex(), Long::compareUnsigned))
+                            .map(EtcdSighting::list)
+                            .orElse(null);
+        }
+
+        /**
+         * Members that are about to start for the first time, as this node is, and go before it: those on instances that
+         * are alive, with a smaller id. etcd 3.4 asks every member for its version before it joins and before it
+         * answers such a question itself, so that two that start at the same moment wait for each other for ever.
+         */
+        public List<EtcdMember> goBefore(EtcdMembership cluster) {
+            EtcdMember me =
+                    cluster.members().stream().filter(this::isMine).findFirst().orElse(null);
+            return cluster.members().stream()
+                    .filter(m -> me != null && Long.compareUnsigned(m.id(), me.id()) < 0)
+                    .filter(m -> !m.hasStarted() && !isGone(m))
+                    .toList();
+        }
+
+        /** The ids of all clusters that ever had a quorum and of which somebody answers. */
+        Set<Long> clusters() {
+            return seen(Kind.SERVING, Kind.LEARNING, Kind.LEADERLESS).stream()
+                    .map(EtcdSighting::clusterId)
+                    .filter(id -> id != 0)
+                    .collect(Collectors.toCollection(TreeSet::new));
+        }
+
+        /** A member that is this node: by its name, or unnamed and at its address. */
+        boolean isMine(EtcdMember m) {
+            return m.name().equals(id) || m.name().isEmpty() && m.peerUrls().contains(peerUrl());
+        }
+
+        /** Whether a member, or something that may be it, answers. */
+        boolean answers(EtcdMember m) {
+            return sightings.stream()
+                    .anyMatch(s -> s.status() != null
+                            ? s.status().memberId() == m.id()
+                            : s.isThere() && m.peerUrls().contains(s.peerUrl()));
+        }
+
+        boolean isGone(EtcdMember m) {
+            return group.isGone(m, EtcdUrls.address(m.peerUrls().get(0)));
+        }
+
+        /** How many voting members have been seen at work, of those that the condition holds for. */
+        int healthy(EtcdMembership cluster, Predicate<EtcdMember> condition) {
+            return (int) cluster.members().stream()
+                    .filter(m -> !m.learner())
+                    .filter(condition)
+                    .filter(m ->
+                            seen(Kind.SERVING).stream().anyMatch(s -> s.status().memberId() == m.id()))
+                    .count();
+        }
+
+        /** Whether what is left without a member would be a quorum, as far as can be seen from here. */
+        boolean canSpare(EtcdMembership cluster, EtcdMember gone) {
+            int left = voters(cluster) - (gone.learner() ? 0 : 1);
+            return left > 0 && healthy(cluster, m -> m.id() != gone.id()) >= quorum(left);
+        }
+
+        /**
+         * The list for {@code initial-cluster}, the same wherever it is made from the same members. etcd compares the
+         * peer URLs, and of the names only this node's; so a member that has no name yet, or one that would need
+         * quoting, is called by its instance where that is known, else by its id.
+         */
+        public String initialCluster(EtcdMembership cluster) {
+            Set<String> taken = new HashSet<>(Set.of(id));
+            List<String> list = new ArrayList<>();
+            cluster.members().stream()
+                    .sorted(Comparator.comparing(EtcdMember::id, Long::compareUnsigned))
+                    .forEach(m -> {
+                        String name = isMine(m) ? id : printable(m, taken);
+                        taken.add(name);
+                        m.peerUrls().forEach(url -> list.add(name + "=" + url));
+                    });
+            return list.stream().sorted().collect(Collectors.joining(","));
+        }
+
+        private String printable(EtcdMember m, Set<String> taken) {
+            Node node = group.byAddress(EtcdUrls.address(m.peerUrls().get(0)));
+            String name = !m.name().isEmpty() ? m.name() : node != null ? node.id() : "";
+            return name.matches("[A-Za-z0-9_.-]+") && !taken.contains(name) ? name : "member-" + m.hexId();
+        }
+
+        /** What is wrong with each member that was not seen at work, for people. */
+        String missing(EtcdMembership cluster) {
+            return cluster.members().stream()
+                    .filter(m -> sightings.stream()
+                            .noneMatch(s -> s.status() != null && s.status().memberId() == m.id()))
+                    .map(m -> m.label() + " (" + whatIsWrong(m) + ")")
+                    .collect(Collectors.joining(", "));
+        }
+
+        private String whatIsWrong(EtcdMember m) {
+            Node node = m.name().isEmpty()
+                    ? group.byAddress(EtcdUrls.address(m.peerUrls().get(0)))
+                    : group.byId(m.name());
+            String where = isGone(m) ? "its instance is gone" : node == null ? "no instance known" : node.words();
+            return sightings.stream()
+                    .filter(s -> m.peerUrls().contains(s.peerUrl()))
+                    .findFirst()
+                    .map(s -> where + ", " + s.kind(token).name().toLowerCase(Locale.ROOT))
+                    .orElse(where);
+        }
+    }
+
+    // --- starting
+
+    /** The verdict for a node that is about to start etcd: the table above, from top to bottom. */
+    public static ClusterVerdict of(Situation s) {
+        return s.data().isInitialised() ? withData(s) : withoutData(s);
+    }
+
+    private static ClusterVerdict withData(Situation s) {
+        EtcdSighting voice = s.voice();
+        EtcdMembership own = listOfOwnCluster(s);
+        EtcdMember me = own == null ? null : own.byId(s.data().memberId());
+        if (me != null && !s.isMine(me)) {
+            return refuse("the data directory is that of " + me.label()
+                    + ", not of this instance: it was copied with a disk or"
+                    + " an image; move it away and start again");
+        }
+        EtcdSighting others = s.seen(Kind.SERVING).stream()
+                .filter(x -> x.clusterId() != s.data().clusterId())
+                .findFirst()
+                .orElse(null);
+        boolean ownHasQuorum = s.seen(Kind.SERVING).stream()
+                .anyMatch(x -> x.clusterId() == s.data().clusterId());
+        if (!ownHasQuorum && others != null) {
+            return refuse("the data directory belongs to cluster "
+                    + Long.toHexString(s.data().clusterId()) + ", but "
+                    + others.who() + " answers for cluster " + Long.toHexString(others.clusterId())
+                    + ": find out which is right, and move this directory away if it is not");
+        }
+        if (ownHasQuorum && me == null) {
+            return refuse(
+                    "this member (" + Long.toHexString(s.data().memberId()) + ") was removed from the cluster while"
+                            + " it was off: to join anew, move its data directory away and start again");
+        }
+        // Of a list from elsewhere etcd would take nothing, as long as there is data.
+        String list = me != null ? s.initialCluster(own) : s.id() + "=" + s.peerUrl();
+        String why = voice == null
+                ? "its data is here, and nobody seen has a quorum: this member may be what is missing"
+                : "its data is here, and the cluster lists it";
+        return new ClusterVerdict(Act.RESTART, why, list, me, Exit.OK);
+    }
+
+    private static EtcdMembership listOfOwnCluster(Situation s) {
+        return s.sightings().stream()
+                .filter(x -> x.list() != null && x.clusterId() == s.data().clusterId())
+                .max(Comparator.comparing((EtcdSighting x) -> x.kind(s.token()) == Kind.SERVING)
+                        .thenComparing(x -> x.status() == null ? 0 : x.status().appliedIndex(), Long::compareUnsigned))
+                .map(EtcdSighting::list)
+                .orElse(null);
+    }
+
+    private static ClusterVerdict withoutData(Situation s) {
+        EtcdSighting here = s.sightings().stream()
+                .filter(x -> x.peerUrl().equals(s.peerUrl()))
+                .filter(EtcdSighting::isThere)
+                .findFirst()
+                .orElse(null);
+        if (here != null) {
+            return refuse("something listens on this node's own etcd ports, and there is no member's data in the data"
+                    + " directory: if etcd runs already, --data-dir is not its data directory");
+        }
+        if (s.clusters().size() > 1) {
+            return refuse("two clusters answer: " + whoIsWhere(s) + "; find out which is right, and stop the other");
+        }
+        EtcdSighting voice = s.voice();
+        if (voice != null) {
+            return besideQuorum(s, voice.list());
+        }
+        for (EtcdSighting odd : s.seen(Kind.UNREADABLE)) {
+            Failure problem = odd.problem();
+            return new ClusterVerdict(
+                    problem.isTransient() ? Act.WAIT : Act.REFUSE,
+                    odd.who() + " answers, and cannot be understood: " + problem.getMessage(),
+                    null,
+                    null,
+                    problem.exit());
+        }
+        if (!s.clusters().isEmpty()) {
+            return withoutQuorum(s);
+        }
+        if (!s.seen(Kind.FOUNDING).isEmpty()) {
+            return besideFounders(s);
+        }
+        for (EtcdSighting hanging : s.seen(Kind.HANGING)) {
+            return wait(hanging.who() + " takes connections and does not answer: it may be a member of a cluster");
+        }
+        return withNobodyThere(s);
+    }
+
+    private static ClusterVerdict besideQuorum(Situation s, EtcdMembership cluster) {
+        List<EtcdMember> mine = cluster.members().stream()
+                .filter(s::isMine)
+                .sorted(Comparator.comparing(EtcdMember::hasStarted).reversed())
+                .toList();
+        if (mine.isEmpty()) {
+            return notListed(s, cluster);
+        }
+        EtcdMember me = mine.get(0);
+        if (mine.size() == 1 && !me.hasStarted() && me.peerUrls().equals(List.of(s.peerUrl()))) {
+            return new ClusterVerdict(
+                    Act.REJOIN,
+                    "the cluster lists this node, and it has never started",
+                    s.initialCluster(cluster),
+                    me,
+                    Exit.OK);
+        }
+        String why = me.hasStarted()
+                ? "the cluster lists this node, which has run, but its data is gone"
+                : "the cluster lists this node at " + String.join(",", me.peerUrls()) + ", where it is not";
+        return s.canSpare(cluster, me)
+                ? new ClusterVerdict(Act.REPLACE, why + ": it is removed and added anew", null, me, Exit.OK)
+                : wait(why + "; it cannot be replaced, because the rest would be no quorum: " + s.missing(cluster));
+    }
+
+    private static ClusterVerdict notListed(Situation s, EtcdMembership cluster) {
+        Node self = s.group().byId(s.id());
+        if (self == null || !self.counts() || !self.isAlive()) {
+            return wait("this instance is " + (self == null ? "not in the group" : self.words())
+                    + ": it does not join before it is in service or on the way there");
+        }
+        List<EtcdMember> dead = cluster.members().stream()
+                .filter(m -> s.isGone(m) && !s.answers(m))
+                .sorted(Comparator.comparing(EtcdMember::id, Long::compareUnsigned))
+                .toList();
+        for (EtcdMember m : dead) {
+            if (s.canSpare(cluster, m)) {
+                return new ClusterVerdict(
+                        Act.EJECT,
+                        m.label() + " does not answer, and EC2 says that its instance is gone",
+                        null,
+                        m,
+                        Exit.OK);
+            }
+        }
+        for (EtcdMember m : cluster.members()) {
+            if (m.peerUrls().contains(s.peerUrl())) {
+                String who = m.label() + " is listed with this node's address";
+                return dead.contains(m)
+                        ? wait(who + ", and cannot be removed, because the rest would be no quorum: "
+                                + s.missing(cluster))
+                        : refuse(who + ", and EC2 does not say that its instance is gone: remove that member by hand");
+            }
+        }
+        int members = cluster.members().size();
+        if (members >= s.maxMembers()) {
+            return new ClusterVerdict(
+                    Act.REFUSE,
+                    "the cluster has " + members + " members, and --max-members is " + s.maxMembers()
+                            + ": this node stays out until one leaves",
+                    null,
+                    null,
+                    Exit.TEMPORARY);
+        }
+        int voters = voters(cluster);
+        // One to two cannot be done without a pause; every other step can.
+        if (!s.asLearner() && voters > 1 && s.healthy(cluster, m -> true) < quorum(voters + 1)) {
+            return wait("with one member more the cluster would have no quorum until this node has started; missing: "
+                    + s.missing(cluster));
+        }
+        return new ClusterVerdict(
+                Act.JOIN,
+                "a cluster of " + members + " with a quorum answers" + (s.asLearner() ? ", to join as a learner" : ""),
+                null,
+                null,
+                Exit.OK);
+    }
+
+    private static ClusterVerdict withoutQuorum(Situation s) {
+        EtcdMembership cluster = s.known();
+        if (cluster == null) {
+            return wait("a cluster answers, but no voting member of it with a quorum: " + whoIsWhere(s));
+        }
+        List<EtcdMember> mine = cluster.members().stream().filter(s::isMine).toList();
+        if (mine.size() == 1
+                && !mine.get(0).hasStarted()
+                && mine.get(0).peerUrls().equals(List.of(s.peerUrl()))) {
+            return new ClusterVerdict(
+                    Act.REJOIN,
+                    "the cluster has no quorum, and lists this node, which has never started and may be what is missing",
+                    s.initialCluster(cluster),
+                    mine.get(0),
+                    Exit.OK);
+        }
+        return wait("the cluster " + Long.toHexString(cluster.clusterId()) + " has no quorum: of " + voters(cluster)
+                + " voting members " + quorum(voters(cluster)) + " are needed; missing: " + s.missing(cluster));
+    }
+
+    private static ClusterVerdict besideFounders(Situation s) {
+        List<EtcdSighting> founders = s.seen(Kind.FOUNDING);
+        EtcdMembership list = founders.get(0).list();
+        if (founders.stream().anyMatch(f -> f.clusterId() != list.clusterId())) {
+            return refuse("first nodes have started with different lists: " + whoIsWhere(s)
+                    + "; none has data yet, so empty the data directories of all and start again");
+        }
+        boolean listed = list.members().stream()
+                .anyMatch(m -> m.name().equals(s.id()) && m.peerUrls().equals(List.of(s.peerUrl())));
+        String who = founders.stream().map(EtcdSighting::who).collect(Collectors.joining(", "));
+        return listed
+                ? new ClusterVerdict(
+                        Act.NEW,
+                        "first nodes of a new cluster have started, and list this one: " + who,
+                        s.initialCluster(list),
+                        null,
+                        Exit.OK)
+                : wait("first nodes of a new cluster wait for their quorum, and this one is not among them: they are "
+                        + s.missing(list));
+    }
+
+    private static ClusterVerdict withNobodyThere(Situation s) {
+        EtcdGroup group = s.group();
+        Node self = group.byId(s.id());
+        if (self == null || !self.counts()) {
+            return wait("this instance is " + (self == null ? "not in the group" : self.words())
+                    + ": it founds no cluster before it is in service or on the way there");
+        }
+        List<Node> counted = group.counted();
+        int size = counted.stream().mapToInt(Node::weight).sum();
+        boolean weighted = counted.stream().anyMatch(n -> n.weight() != 1);
+        if (size < group.desired() || size > group.desired() && !weighted) {
+            return wait("nobody answers, and the group " + group.name() + " has " + size + " instances where "
+                    + group.desired() + " are desired");
+        }
+        for (Node node : counted) {
+            if (node.address() == null || !node.isAlive()) {
+                return wait("nobody answers, and " + node.id() + " (" + node.words() + ") "
+                        + (node.isAlive() ? "has no address yet" : "does not run"));
+            }
+        }
+        for (EtcdSighting silent : s.seen(Kind.SILENT)) {
+            Node node = group.byAddress(EtcdUrls.address(silent.peerUrl()));
+            if (node != null && node.isAlive()) {
+                return wait("nobody answers, but " + silent.who() + " does not refuse either: it may be starting, or a"
+                        + " member that is cut off; if it stays so, look at the security group's rules for "
+                        + ports(s, silent));
+            }
+        }
+        List<Node> first = counted.subList(0, Math.min(counted.size(), s.maxMembers()));
+        if (!first.contains(self)) {
+            return wait("nobody answers, and of " + counted.size() + " instances the first " + first.size()
+                    + " by id found the cluster (--max-members); this is not one of them");
+        }
+        return new ClusterVerdict(
+                Act.NEW,
+                "nobody in the group answers, and it has its desired size of " + group.desired(),
+                first.stream()
+                        .map(n -> n.id() + "=" + s.urls().peer(n.address()))
+                        .sorted()
+                        .collect(Collectors.joining(",")),
+                null,
+                Exit.OK);
+    }
+
+    private static String ports(Situation s, EtcdSighting silent) {
+        List<String> ports = new ArrayList<>();
+        if (silent.client() == Door.SILENT) {
+            ports.add("port " + s.urls().clientPort());
+        }
+        if (silent.peer() == Door.SILENT) {
+            ports.add("port " + s.urls().peerPort());
+        }
+        return String.join(" and ", ports);
+    }
+
+    // --- leaving, and the second half of joining as a learner
+
+    /** The verdict for a node whose instance is about to end. */
+    public static ClusterVerdict leaving(Situation s) {
+        EtcdSighting voice = s.voice();
+        if (s.clusters().size() > 1) {
+            return refuse("two clusters answer: " + whoIsWhere(s) + "; find out which is right, and stop the other");
+        }
+        if (voice == null) {
+            return wait("no member that answers has a quorum, so nothing can be removed: " + whoIsWhere(s));
+        }
+        EtcdMember me = voice.list().members().stream()
+                .filter(m -> s.isMine(m)
+                        || s.data().isInitialised()
+                                && m.id() == s.data().memberId()
+                                && m.name().isEmpty())
+                .findFirst()
+                .orElse(null);
+        if (me == null) {
+            return new ClusterVerdict(Act.DONE, "the cluster does not list this node", null, null, Exit.OK);
+        }
+        return s.canSpare(voice.list(), me)
+                ? new ClusterVerdict(Act.LEAVE, "the rest is a quorum without this node", null, me, Exit.OK)
+                : wait("the rest would be no quorum without this node: of " + (voters(voice.list()) - 1)
+                        + " voting members that would be left, "
+                        + s.healthy(voice.list(), m -> m.id() != me.id()) + " answer");
+    }
+
+    /** The verdict for a node that has joined as a learner, and whose etcd has been started. */
+    public static ClusterVerdict promoting(Situation s) {
+        EtcdSighting voice = s.voice();
+        if (voice == null) {
+            return wait("no member that answers has a quorum: " + whoIsWhere(s));
+        }
+        EtcdMember me =
+                voice.list().members().stream().filter(s::isMine).findFirst().orElse(null);
+        if (me == null) {
+            return wait("the cluster does not list this node");
+        }
+        return me.learner()
+                ? new ClusterVerdict(Act.PROMOTE, "this node is a learner", null, me, Exit.OK)
+                : new ClusterVerdict(Act.DONE, "this node is a voting member", null, me, Exit.OK);
+    }
+
+    // ---
+
+    private static int voters(EtcdMembership cluster) {
+        return (int) cluster.members().stream().filter(m -> !m.learner()).count();
+    }
+
+    private static int quorum(int voters) {
+        return voters / 2 + 1;
+    }
+
+    private static String whoIsWhere(Situation s) {
+        String all = s.sightings().stream()
+                .map(x -> x.who() + " " + x.kind(s.token()).name().toLowerCase(Locale.ROOT)
+                        + (x.clusterId() == 0 ? "" : " (cluster " + Long.toHexString(x.clusterId()) + ")"))
+                .collect(Collectors.joining(", "));
+        return all.isEmpty() ? "nobody to ask" : all;
+    }
+
+    private static ClusterVerdict refuse(String reason) {
+        return new ClusterVerdict(Act.REFUSE, reason, null, null, Exit.CONFIG);
+    }
+
+    private static ClusterVerdict wait(String reason) {
+        return new ClusterVerdict(Act.WAIT, reason, null, null, Exit.TEMPORARY);
+    }
+}

@@ -1,0 +1,87 @@
+package io.github.rollcall;
+
+import java.util.Comparator;
+import java.util.List;
+import java.util.Set;
+
+/**
+ * The instances of an Auto Scaling group, and such others as were asked for, as EC2 knows them at one moment. Immutable.
+ *
+ * @param name the group's name
+ * @param desired its desired capacity
+ * @param nodes the instances, sorted by id
+ * @param asked the instance ids and addresses that EC2 was asked about: what it does not know of these does not exist
+ */
+public record EtcdGroup(String name, int desired, List<Node> nodes, Set<String> asked) {
+    private static final Set<String> GOING = Set.of("shutting-down", "terminated");
+
+    /** Sorts the nodes, for the same order everywhere. */
+    public EtcdGroup {
+        nodes = nodes.stream().sorted(Comparator.comparing(Node::id)).toList();
+        asked = Set.copyOf(asked);
+    }
+
+    /**
+     * An instance.
+     *
+     * @param lifecycle its state in the group, or null where it is in another group or none
+     * @param state its state in EC2, or null where EC2 does not know it
+     * @param address the primary interface's private address, IPv4 where it has one, or null
+     * @param weight how much of the desired capacity it makes up; 1 without weights
+     */
+    public record Node(String id, String lifecycle, String state, String address, int weight) {
+        /** Whether the group counts it towards its desired capacity, as starting or in service. */
+        public boolean counts() {
+            return lifecycle != null && (lifecycle.startsWith("Pending") || lifecycle.equals("InService"));
+        }
+
+        /** Whether something may run on it. */
+        public boolean isAlive() {
+            return state != null && !GOING.contains(state) && !state.equals("stopped");
+        }
+
+        /** The state for people. */
+        public String words() {
+            return lifecycle == null ? state : lifecycle + "/" + state;
+        }
+    }
+
+    /** The instance of that id, or null. */
+    public Node byId(String id) {
+        return nodes.stream().filter(n -> n.id().equals(id)).findFirst().orElse(null);
+    }
+
+    /** The instance that has the address now, or null. */
+    public Node byAddress(String address) {
+        return nodes.stream()
+                .filter(n -> address.equals(n.address()) && n.state() != null && !GOING.contains(n.state()))
+                .findFirst()
+                .orElse(null);
+    }
+
+    /** The instances that count. */
+    public List<Node> counted() {
+        return nodes.stream().filter(Node::counts).toList();
+    }
+
+    /**
+     * Whether EC2 says that a member's instance is gone for good: terminated or on the way there, which cannot be undone,
+     * or unknown an hour later. One that has not started has no name yet, and is known by its address. A member that is
+     * not named by an instance may be anywhere, and is never said to be gone.
+     */
+    public boolean isGone(EtcdMember member, String address) {
+        if (isInstanceId(member.name())) {
+            Node node = byId(member.name());
+            if (node == null) {
+                return asked.contains(member.name());
+            }
+            return node.state() != null && GOING.contains(node.state());
+        }
+        return member.name().isEmpty() && asked.contains(address) && byAddress(address) == null;
+    }
+
+    /** Whether a name has the form of an instance id. */
+    public static boolean isInstanceId(String name) {
+        return name.matches("i-[0-9a-f]{8}(?:[0-9a-f]{9})?");
+    }
+}

@@ -1,0 +1,938 @@
+package io.github.rollcall;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.github.rollcall.ClusterVerdict.Act;
+import io.github.rollcall.ClusterVerdict.Situation;
+import io.github.rollcall.EtcdGroup.Node;
+import io.github.rollcall.EtcdSighting.Door;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+
+/** Every arm of the verdict, from the point of view of the instance {@code i-0000000a}. */
+class ClusterVerdictTest {
+    private static final String TOKEN = "etcd";
+    private static final EtcdUrls URLS = new EtcdUrls("http", 2379, "http", 2380);
+    private static final String A = "i-0000000a";
+    private static final String B = "i-0000000b";
+    private static final String C = "i-0000000c";
+    private static final String D = "i-0000000d";
+
+    private final List<Node> nodes = new ArrayList<>();
+    private final Set<String> asked = new HashSet<>();
+    private final List<EtcdSighting> sightings = new ArrayList<>();
+    private final List<EtcdMember> listed = new ArrayList<>();
+    private EtcdDataDir data = new EtcdDataDir(EtcdDataDir.State.EMPTY, 0, 0);
+    private int desired = 3;
+    private int maxMembers = 7;
+    private boolean asLearner;
+
+    // --- nobody answers
+
+    @Test
+    void newWhenNobodyAnswersAndTheGroupHasItsDesiredSizeWithAnAddressForEach() {
+        group(C, A, B);
+        nobodyAt(A, B, C);
+
+        assertThat(verdict().act()).isEqualTo(Act.NEW);
+        assertThat(verdict().initialCluster())
+                .isEqualTo(A + "=" + url(A) + "," + B + "=" + url(B) + "," + C + "=" + url(C));
+    }
+
+    @Test
+    void newAloneWhenOneIsDesired() {
+        desired = 1;
+        group(A);
+        nobodyAt(A);
+
+        assertThat(verdict().act()).isEqualTo(Act.NEW);
+        assertThat(verdict().initialCluster()).isEqualTo(A + "=" + url(A));
+    }
+
+    @Test
+    void fewerInstancesThanDesiredWait() {
+        group(A, B);
+        nobodyAt(A, B);
+
+        waits("the group etcd has 2 instances where 3 are desired");
+    }
+
+    @Test
+    void moreInstancesThanDesiredWaitToo() {
+        group(A, B, C, D);
+        nobodyAt(A, B, C, D);
+
+        waits("has 4 instances where 3 are desired");
+    }
+
+    @Test
+    void weightsCountTowardsTheDesiredSize() {
+        desired = 4;
+        nodes.add(new Node(A, "InService", "running", address(A), 2));
+        nodes.add(new Node(B, "InService", "running", address(B), 2));
+        nobodyAt(A, B);
+
+        assertThat(verdict().act()).isEqualTo(Act.NEW);
+    }
+
+    @Test
+    void pendingInstancesCountAndTerminatingOnesDoNot() {
+        node(A, "InService", "running");
+        node(B, "Pending:Wait", "running");
+        node(C, "Terminating", "shutting-down");
+        node(D, "Pending", "pending");
+        nobodyAt(A, B, C, D);
+
+        assertThat(verdict().act()).isEqualTo(Act.NEW);
+        assertThat(verdict().initialCluster()).contains(A, B, D).doesNotContain(C);
+    }
+
+    @Test
+    void anInstanceWithoutAnAddressIsWaitedFor() {
+        group(A, B);
+        nodes.add(new Node(C, "Pending", "pending", null, 1));
+        nobodyAt(A, B);
+
+        waits(C + " (Pending/pending) has no address yet");
+    }
+
+    @Test
+    void anInstanceThatEc2DoesNotKnowYetIsWaitedFor() {
+        group(A, B);
+        nodes.add(new Node(C, "Pending", null, null, 1));
+        nobodyAt(A, B);
+
+        waits(C);
+    }
+
+    @Test
+    void anInstanceThatNeitherAnswersNorRefusesIsWaitedForBecauseItMayBeAMemberThatIsCutOff() {
+        group(A, B, C);
+        nobodyAt(A, B);
+        sightings.add(new EtcdSighting(C, URLS.client(address(C)), url(C), Door.SILENT, Door.SILENT, null, null, null));
+
+        waits(C + " does not refuse either");
+        assertThat(verdict().reason()).contains("port 2379 and port 2380");
+    }
+
+    @Test
+    void anInstanceThatIsGoneMayBeSilent() {
+        group(A, B, D);
+        node(C, "Terminating", "shutting-down");
+        nobodyAt(A, B, D);
+        sightings.add(new EtcdSighting(C, URLS.client(address(C)), url(C), Door.SILENT, Door.SILENT, null, null, null));
+
+        assertThat(verdict().act()).isEqualTo(Act.NEW);
+    }
+
+    @Test
+    void somebodyWhoTakesConnectionsAndDoesNotAnswerIsWaitedFor() {
+        group(A, B, C);
+        nobodyAt(A, B);
+        sightings.add(new EtcdSighting(C, URLS.client(address(C)), url(C), Door.OPEN, Door.REFUSED, null, null, null));
+
+        waits(C + " takes connections and does not answer");
+    }
+
+    @Test
+    void aGroupLargerThanASensibleClusterIsFoundedByTheFirst() {
+        maxMembers = 2;
+        group(A, B, C);
+        nobodyAt(A, B, C);
+
+        assertThat(verdict().act()).isEqualTo(Act.NEW);
+        assertThat(verdict().initialCluster()).contains(A, B).doesNotContain(C);
+        assertThat(ClusterVerdict.of(situation(C)).act()).isEqualTo(Act.WAIT);
+        assertThat(ClusterVerdict.of(situation(C)).reason()).contains("the first 2 by id found the cluster");
+    }
+
+    @Test
+    void anInstanceInStandbyFoundsNoCluster() {
+        node(A, "Standby", "running");
+        node(B, "InService", "running");
+        node(C, "InService", "running");
+        node(D, "InService", "running");
+        nobodyAt(A, B, C, D);
+
+        waits("this instance is Standby/running");
+    }
+
+    // --- first nodes of a new cluster
+
+    @Test
+    void aFirstNodeThatHasStartedIsFollowed() {
+        group(A, B, C);
+        nobodyAt(A, C);
+        foundingAt(B, A, B, C);
+
+        assertThat(verdict().act()).isEqualTo(Act.NEW);
+        assertThat(verdict().initialCluster())
+                .isEqualTo(A + "=" + url(A) + "," + B + "=" + url(B) + "," + C + "=" + url(C));
+    }
+
+    @Test
+    void aFirstNodesListIsFollowedWhateverTheGroupLooksLikeMeanwhile() {
+        group(A, B, D);
+        nobodyAt(A, D);
+        foundingAt(B, A, B, C);
+
+        assertThat(verdict().act()).isEqualTo(Act.NEW);
+        assertThat(verdict().initialCluster()).contains(C).doesNotContain(D);
+    }
+
+    @Test
+    void aNodeThatIsNotInTheFirstNodesListWaits() {
+        group(A, B, C);
+        nobodyAt(A, C);
+        foundingAt(B, B, C, D);
+
+        waits("this one is not among them");
+    }
+
+    @Test
+    void firstNodesWithDifferentListsAreRefused() {
+        group(A, B, C);
+        nobodyAt(A);
+        foundingAt(B, A, B, C);
+        foundingAt(C, A, C, D);
+
+        refuses("different lists");
+    }
+
+    @Test
+    void aListOfAnotherTokenIsNoNewClusterOfOurs() {
+        group(A, B, C);
+        nobodyAt(A, C);
+        sightings.add(new EtcdSighting(
+                B, URLS.client(address(B)), url(B), Door.OPEN, Door.OPEN, null, founding("other", A, B, C), null));
+
+        assertThat(verdict().act()).isNotEqualTo(Act.NEW);
+    }
+
+    @Test
+    void aMemberWhoseClusterHadAQuorumIsNeverTakenForAFirstNode() {
+        group(A, B, C);
+        nobodyAt(A, C);
+        EtcdMembership first = founding(TOKEN, A, B, C);
+        List<EtcdMember> members = first.members().stream()
+                .map(m -> m.name().equals(B) ? started(m.id(), B) : m)
+                .toList();
+        sightings.add(new EtcdSighting(
+                B,
+                URLS.client(address(B)),
+                url(B),
+                Door.OPEN,
+                Door.OPEN,
+                null,
+                new EtcdMembership(first.clusterId(), members),
+                null));
+
+        assertThat(verdict().act()).isEqualTo(Act.REJOIN);
+        assertThat(verdict().reason()).contains("never started");
+    }
+
+    // --- a cluster without a quorum
+
+    @Test
+    void neverNewBesideAClusterWithoutQuorumWhichIsToldWhatIsMissing() {
+        group(A, B, C);
+        node(D, null, "terminated");
+        nobodyAt(A, C);
+        members(started(2, B), started(3, C), started(4, D));
+        leaderlessAt(B, 2);
+
+        waits("has no quorum: of 3 voting members 2 are needed; missing: " + C + " (InService/running, nobody), " + D
+                + " (its instance is gone)");
+    }
+
+    @Test
+    void aMemberThatNeverStartedRejoinsAClusterWithoutQuorumBecauseItMayBeWhatIsMissing() {
+        group(A, B);
+        nobodyAt(A);
+        members(unstarted(1, A), started(2, B));
+        leaderlessAt(B, 2);
+
+        assertThat(verdict().act()).isEqualTo(Act.REJOIN);
+    }
+
+    @Test
+    void aLostDiskIsNotReplacedWithoutQuorum() {
+        group(A, B, C);
+        nobodyAt(A, C);
+        members(started(1, A), started(2, B), started(3, C));
+        leaderlessAt(B, 2);
+
+        waits("no quorum");
+    }
+
+    // --- beside a cluster with a quorum
+
+    @Test
+    void joinsAClusterThatAnswers() {
+        group(A, B, C);
+        nobodyAt(A, C);
+        members(started(2, B));
+        servingAt(B, 2);
+
+        assertThat(verdict().act()).isEqualTo(Act.JOIN);
+    }
+
+    @Test
+    void aDeadMemberIsEjectedBeforeJoining() {
+        group(A, B, C);
+        node(D, null, "terminated");
+        nobodyAt(A, D);
+        members(started(2, B), started(3, C), started(4, D));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        assertThat(verdict().act()).isEqualTo(Act.EJECT);
+        assertThat(verdict().member().name()).isEqualTo(D);
+    }
+
+    @Test
+    void deadMembersAreEjectedOneAtATimeInTheSameOrderEverywhere() {
+        desired = 5;
+        group(A, B, C, "i-0000000e");
+        asked.addAll(List.of(D, "i-0000000f"));
+        nobodyAt(A);
+        members(started(2, B), started(3, C), started(5, "i-0000000e"), started(9, D), started(4, "i-0000000f"));
+        servingAt(B, 2);
+        servingAt(C, 3);
+        servingAt("i-0000000e", 5);
+
+        assertThat(verdict().act()).isEqualTo(Act.EJECT);
+        assertThat(verdict().member().id()).isEqualTo(4);
+    }
+
+    @Test
+    void anInstanceThatEc2NoLongerKnowsIsGone() {
+        group(A, B, C);
+        asked.add(D);
+        nobodyAt(A, D);
+        members(started(2, B), started(3, C), started(4, D));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        assertThat(verdict().act()).isEqualTo(Act.EJECT);
+    }
+
+    @Test
+    void aMemberOfWhichEc2WasNotAskedStays() {
+        group(A, B, C);
+        nobodyAt(A, D);
+        members(started(2, B), started(3, C), started(4, D));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        waits("missing: " + D);
+    }
+
+    @Test
+    void membersOfInstancesThatAreStoppedOrInStandbyOrDetachedStay() {
+        for (Node kept : List.of(
+                new Node(D, null, "stopped", address(D), 1),
+                new Node(D, "Standby", "running", address(D), 1),
+                new Node(D, "Terminating:Wait", "running", address(D), 1),
+                new Node(D, null, "running", address(D), 1))) {
+            nodes.clear();
+            sightings.clear();
+            listed.clear();
+            group(A, B, C);
+            nodes.add(kept);
+            nobodyAt(A, D);
+            members(started(2, B), started(3, C), started(4, D));
+            servingAt(B, 2);
+            servingAt(C, 3);
+
+            waits("missing: " + D);
+        }
+    }
+
+    @Test
+    void aMemberThatAnswersStaysThoughItsInstanceIsShuttingDown() {
+        group(A, B, C);
+        node(D, "Terminating", "shutting-down");
+        nobodyAt(A);
+        members(started(2, B), started(3, C), started(4, D));
+        servingAt(B, 2);
+        servingAt(C, 3);
+        servingAt(D, 4);
+
+        assertThat(verdict().act()).isEqualTo(Act.JOIN);
+    }
+
+    @Test
+    void aMemberThatIsNotNamedByAnInstanceStays() {
+        group(A, B, C);
+        nobodyAt(A);
+        members(started(2, B), started(3, C), started(4, "old-server"));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        waits("missing: old-server");
+    }
+
+    @Test
+    void nobodyIsEjectedWhenTheRestWouldBeNoQuorum() {
+        group(A, B, C);
+        asked.add(D);
+        nobodyAt(A, C, D);
+        members(started(2, B), started(3, C), started(4, D));
+        // The cluster has a leader, though from here only one of its members is seen.
+        servingAt(B, 2);
+
+        waits("no quorum until this node has started");
+    }
+
+    @Test
+    void anUnstartedMemberWhoseAddressNoInstanceHasIsEjected() {
+        group(A, B, C);
+        asked.add(address(D));
+        nobodyAt(A, D);
+        members(started(2, B), started(3, C), unstarted(4, D));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        assertThat(verdict().act()).isEqualTo(Act.EJECT);
+        assertThat(verdict().member().id()).isEqualTo(4);
+    }
+
+    @Test
+    void anUnstartedMemberWhoseInstanceRunsIsAnotherJoinerAndStays() {
+        desired = 4;
+        group(A, B, C, D);
+        nobodyAt(A, D);
+        members(started(2, B), started(3, C), unstarted(4, D));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        waits("missing: unstarted member at " + url(D) + " (InService/running, nobody)");
+    }
+
+    @Test
+    void withOneMemberMissingNobodyIsAddedBecauseTheClusterMightStandStill() {
+        desired = 4;
+        group(A, B, C, D);
+        nobodyAt(A, D);
+        members(started(2, B), started(3, C), started(4, D));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        waits("with one member more the cluster would have no quorum until this node has started");
+    }
+
+    @Test
+    void aLearnerNeverCostsAQuorum() {
+        asLearner = true;
+        desired = 4;
+        group(A, B, C, D);
+        nobodyAt(A, D);
+        members(started(2, B), started(3, C), started(4, D));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        assertThat(verdict().act()).isEqualTo(Act.JOIN);
+    }
+
+    @Test
+    void aLearnerAmongTheMembersHasNoVote() {
+        group(A, B, C);
+        asked.addAll(List.of(D, "i-0000000e"));
+        nobodyAt(A, D, "i-0000000e");
+        members(
+                started(2, B),
+                new EtcdMember(3, C, List.of(url(C)), List.of("http://c:2379"), true),
+                started(4, D),
+                started(5, "i-0000000e"));
+        servingAt(B, 2);
+
+        // Without D two votes are left, of which one is seen; with the learner's it would be a quorum.
+        waits("no quorum until this node has started");
+    }
+
+    @Test
+    void aFullClusterIsStayedOutOf() {
+        maxMembers = 2;
+        group(A, B, C);
+        nobodyAt(A);
+        members(started(2, B), started(3, C));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        assertThat(verdict().act()).isEqualTo(Act.REFUSE);
+        assertThat(verdict().exit()).isEqualTo(Exit.TEMPORARY);
+        assertThat(verdict().reason()).contains("--max-members is 2: this node stays out");
+    }
+
+    @Test
+    void inAFullClusterADeadMemberMakesRoom() {
+        maxMembers = 3;
+        group(A, B, C);
+        asked.add(D);
+        nobodyAt(A, D);
+        members(started(2, B), started(3, C), started(4, D));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        assertThat(verdict().act()).isEqualTo(Act.EJECT);
+    }
+
+    @Test
+    void anInstanceThatIsGoingDoesNotJoin() {
+        node(A, "Terminating:Wait", "running");
+        node(B, "InService", "running");
+        nobodyAt(A);
+        members(started(2, B));
+        servingAt(B, 2);
+
+        waits("this instance is Terminating:Wait/running");
+    }
+
+    @Test
+    void aDeadMembersAddressMayBeOursNow() {
+        group(A, B, C);
+        asked.add(D);
+        nobodyAt(A);
+        members(started(2, B), started(3, C), new EtcdMember(4, D, List.of(url(A)), List.of("http://a:2379"), false));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        assertThat(verdict().act()).isEqualTo(Act.EJECT);
+        assertThat(verdict().member().name()).isEqualTo(D);
+    }
+
+    @Test
+    void ourAddressHeldByAMemberThatIsNotGoneIsRefused() {
+        group(A, B, C, D);
+        nobodyAt(A);
+        members(started(2, B), started(3, C), new EtcdMember(4, D, List.of(url(A)), List.of("http://a:2379"), false));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        refuses("is listed with this node's address");
+    }
+
+    // --- rejoin
+
+    @Test
+    void rejoinsWhenItWasAddedAndCrashedBeforeEtcdFirstStarted() {
+        group(A, B, C);
+        nobodyAt(A);
+        members(unstarted(1, A), started(2, B), started(3, C));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        assertThat(verdict().act()).isEqualTo(Act.REJOIN);
+        assertThat(verdict().initialCluster())
+                .isEqualTo(A + "=" + url(A) + "," + B + "=" + url(B) + "," + C + "=" + url(C));
+    }
+
+    @Test
+    void aFirstMemberThatNeverStartedRejoinsTheClusterThatTheOthersFounded() {
+        group(A, B, C);
+        nobodyAt(A);
+        members(new EtcdMember(1, A, List.of(url(A)), List.of(), false), started(2, B), started(3, C));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        assertThat(verdict().act()).isEqualTo(Act.REJOIN);
+    }
+
+    @Test
+    void aMemberWhoseDiskWasLostIsReplacedNotRestarted() {
+        group(A, B, C);
+        nobodyAt(A);
+        members(started(1, A), started(2, B), started(3, C));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        assertThat(verdict().act()).isEqualTo(Act.REPLACE);
+        assertThat(verdict().member().id()).isEqualTo(1);
+    }
+
+    @Test
+    void aMemberWhoseDiskWasLostIsNotReplacedWhenTheRestWouldBeNoQuorum() {
+        group(A, B, C);
+        nobodyAt(A, C);
+        members(started(1, A), started(2, B), started(3, C));
+        servingAt(B, 2);
+
+        waits("it cannot be replaced");
+    }
+
+    @Test
+    void aMemberThatIsListedAtAnotherAddressIsReplaced() {
+        group(A, B, C);
+        nobodyAt(A);
+        members(new EtcdMember(1, A, List.of("http://127.0.0.1:2380"), List.of(), false), started(2, B), started(3, C));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        assertThat(verdict().act()).isEqualTo(Act.REPLACE);
+    }
+
+    @Test
+    void etcdThatRunsHereOnOtherDataIsNeverReplaced() {
+        group(A, B, C);
+        members(started(1, A), started(2, B), started(3, C));
+        servingAt(A, 1);
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        refuses("--data-dir is not its data directory");
+    }
+
+    // --- restart
+
+    @Test
+    void restartsWithItsData() {
+        group(A, B, C);
+        dataOf(1);
+        nobodyAt(A);
+        members(started(1, A), started(2, B), started(3, C));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        assertThat(verdict().act()).isEqualTo(Act.RESTART);
+        assertThat(verdict().initialCluster()).contains(A, B, C);
+    }
+
+    @Test
+    void restartsWithItsDataWhenNobodyAnswersBecauseItMayBeWhatIsMissing() {
+        group(A, B, C);
+        dataOf(1);
+        nobodyAt(A, B, C);
+
+        assertThat(verdict().act()).isEqualTo(Act.RESTART);
+        assertThat(verdict().initialCluster()).isEqualTo(A + "=" + url(A));
+    }
+
+    @Test
+    void aMemberThatWasRemovedWhileItWasOffIsRefusedWithTheWayOut() {
+        group(A, B, C);
+        dataOf(1);
+        nobodyAt(A);
+        members(started(2, B), started(3, C));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        refuses("was removed from the cluster while it was off: to join anew, move its data directory away");
+    }
+
+    @Test
+    void aCopiedDataDirectoryIsRefused() {
+        group(A, B, C);
+        dataOf(2);
+        nobodyAt(A);
+        members(started(2, B), started(3, C));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        refuses("the data directory is that of " + B);
+    }
+
+    @Test
+    void dataOfAnotherClusterIsRefused() {
+        group(A, B, C);
+        data = new EtcdDataDir(EtcdDataDir.State.INITIALISED, 1, 99);
+        nobodyAt(A);
+        members(started(2, B), started(3, C));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        refuses("the data directory belongs to cluster 63");
+    }
+
+    @Test
+    void restartsInItsOwnClusterThoughAnotherAnswersToo() {
+        group(A, B, C);
+        dataOf(1);
+        nobodyAt(A);
+        members(started(1, A), started(2, B));
+        servingAt(B, 2);
+        sightings.add(serving(C, 3, new EtcdMembership(99, List.of(started(3, C)))));
+
+        assertThat(verdict().act()).isEqualTo(Act.RESTART);
+    }
+
+    // --- what cannot be decided
+
+    @Test
+    void twoClustersAreRefused() {
+        group(A, B, C);
+        nobodyAt(A);
+        members(started(2, B));
+        servingAt(B, 2);
+        sightings.add(serving(C, 3, new EtcdMembership(99, List.of(started(3, C)))));
+
+        refuses("two clusters answer");
+    }
+
+    @Test
+    void twoClustersAreRefusedAlsoWhenOneHasNoQuorum() {
+        group(A, B, C);
+        nobodyAt(A);
+        members(started(2, B));
+        servingAt(B, 2);
+        sightings.add(new EtcdSighting(
+                C,
+                URLS.client(address(C)),
+                url(C),
+                Door.OPEN,
+                Door.OPEN,
+                new EtcdSighting.Status(3, 99, false, false, 5),
+                new EtcdMembership(99, List.of(started(3, C))),
+                null));
+
+        refuses("two clusters answer");
+    }
+
+    @Test
+    void etcdThatRefusesWithoutUserIsRefusedAs77() {
+        group(A, B, C);
+        nobodyAt(A, C);
+        sightings.add(new EtcdSighting(
+                B,
+                URLS.client(address(B)),
+                url(B),
+                Door.OPEN,
+                Door.OPEN,
+                null,
+                null,
+                new Failure(Exit.REFUSED, "user name is empty")));
+
+        assertThat(verdict().act()).isEqualTo(Act.REFUSE);
+        assertThat(verdict().exit()).isEqualTo(Exit.REFUSED);
+    }
+
+    @Test
+    void whatCannotBeUnderstoodIsNeverNew() {
+        group(A, B, C);
+        nobodyAt(A, C);
+        sightings.add(new EtcdSighting(
+                B,
+                URLS.client(address(B)),
+                url(B),
+                Door.OPEN,
+                Door.OPEN,
+                null,
+                null,
+                new Failure(Exit.UNAVAILABLE, "not etcd's v3 API")));
+
+        waits("answers, and cannot be understood: not etcd's v3 API");
+    }
+
+    // --- names
+
+    @Test
+    void noEmptyNameIsPrintedAndNoneThatNeedsQuotes() {
+        group(A, B, C);
+        nobodyAt(A);
+        members(
+                unstarted(1, A),
+                started(2, B),
+                unstarted(3, C),
+                unstarted(0xd, D),
+                new EtcdMember(
+                        0xe, "my server", List.of("http://10.0.0.1:2380"), List.of("http://10.0.0.1:2379"), false));
+
+        assertThat(situation(A).initialCluster(new EtcdMembership(7, listed)).split(","))
+                .containsExactly(
+                        A + "=" + url(A),
+                        B + "=" + url(B),
+                        C + "=" + url(C),
+                        "member-d=" + url(D),
+                        "member-e=http://10.0.0.1:2380");
+    }
+
+    @Test
+    void twoMembersNeverShareAName() {
+        group(A, B, C);
+        members(started(1, A), new EtcdMember(2, "i-0000000b", List.of("http://b2:2380"), List.of(), false));
+        listed.add(unstarted(3, B));
+
+        assertThat(situation(A).initialCluster(new EtcdMembership(7, listed)))
+                .contains("i-0000000b=http://b2:2380", "member-3=" + url(B));
+    }
+
+    // --- leaving
+
+    @Test
+    void leavesWhenTheRestKeepsAQuorum() {
+        group(A, B, C);
+        members(started(1, A), started(2, B), started(3, C));
+        servingAt(A, 1);
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        ClusterVerdict verdict = ClusterVerdict.leaving(situation(A));
+
+        assertThat(verdict.act()).isEqualTo(Act.LEAVE);
+        assertThat(verdict.member().id()).isEqualTo(1);
+    }
+
+    @Test
+    void doesNotLeaveWhenTheRestWouldBeNoQuorum() {
+        group(A, B, C);
+        members(started(1, A), started(2, B), started(3, C));
+        servingAt(A, 1);
+        servingAt(B, 2);
+        nobodyAt(C);
+
+        ClusterVerdict verdict = ClusterVerdict.leaving(situation(A));
+
+        assertThat(verdict.act()).isEqualTo(Act.WAIT);
+        assertThat(verdict.reason()).contains("of 2 voting members that would be left, 1 answer");
+    }
+
+    @Test
+    void theLastMemberDoesNotLeave() {
+        group(A);
+        members(started(1, A));
+        servingAt(A, 1);
+
+        assertThat(ClusterVerdict.leaving(situation(A)).act()).isEqualTo(Act.WAIT);
+    }
+
+    @Test
+    void whoIsNotListedHasLeft() {
+        group(A, B);
+        members(started(2, B));
+        servingAt(B, 2);
+
+        assertThat(ClusterVerdict.leaving(situation(A)).act()).isEqualTo(Act.DONE);
+    }
+
+    // --- promoting
+
+    @Test
+    void aLearnerIsPromotedAndAVotingMemberIsDone() {
+        group(A, B);
+        members(new EtcdMember(1, A, List.of(url(A)), List.of("http://a:2379"), true), started(2, B));
+        servingAt(B, 2);
+        assertThat(ClusterVerdict.promoting(situation(A)).act()).isEqualTo(Act.PROMOTE);
+
+        assertThat(ClusterVerdict.promoting(situation(B)).act()).isEqualTo(Act.DONE);
+        assertThat(ClusterVerdict.promoting(situation(C)).act()).isEqualTo(Act.WAIT);
+    }
+
+    // --- the scene
+
+    private void waits(String why) {
+        assertThat(verdict().act()).isEqualTo(Act.WAIT);
+        assertThat(verdict().reason()).contains(why);
+    }
+
+    private void refuses(String why) {
+        assertThat(verdict().act()).isEqualTo(Act.REFUSE);
+        assertThat(verdict().reason()).contains(why);
+        assertThat(verdict().exit()).isEqualTo(Exit.CONFIG);
+    }
+
+    private ClusterVerdict verdict() {
+        return ClusterVerdict.of(situation(A));
+    }
+
+    private Situation situation(String self) {
+        Set<String> all = new HashSet<>(asked);
+        nodes.forEach(n -> all.add(n.id()));
+        return new Situation(
+                self,
+                address(self),
+                data,
+                new EtcdGroup("etcd", desired, nodes, all),
+                URLS,
+                TOKEN,
+                sightings,
+                maxMembers,
+                asLearner);
+    }
+
+    private void group(String... ids) {
+        for (String id : ids) {
+            node(id, "InService", "running");
+        }
+    }
+
+    private void node(String id, String lifecycle, String state) {
+        nodes.add(new Node(id, lifecycle, state, address(id), 1));
+    }
+
+    private void nobodyAt(String... ids) {
+        for (String id : ids) {
+            sightings.add(new EtcdSighting(
+                    id, URLS.client(address(id)), url(id), Door.REFUSED, Door.REFUSED, null, null, null));
+        }
+    }
+
+    private void members(EtcdMember... members) {
+        listed.addAll(List.of(members));
+    }
+
+    private void servingAt(String id, long memberId) {
+        sightings.add(serving(id, memberId, new EtcdMembership(7, listed)));
+    }
+
+    private static EtcdSighting serving(String id, long memberId, EtcdMembership list) {
+        return new EtcdSighting(
+                id,
+                URLS.client(address(id)),
+                url(id),
+                Door.OPEN,
+                Door.OPEN,
+                new EtcdSighting.Status(memberId, list.clusterId(), true, false, 5),
+                list,
+                null);
+    }
+
+    private void leaderlessAt(String id, long memberId) {
+        sightings.add(new EtcdSighting(
+                id,
+                URLS.client(address(id)),
+                url(id),
+                Door.OPEN,
+                Door.OPEN,
+                new EtcdSighting.Status(memberId, 7, false, false, 5),
+                new EtcdMembership(7, listed),
+                null));
+    }
+
+    private void foundingAt(String id, String... ids) {
+        sightings.add(new EtcdSighting(
+                id, URLS.client(address(id)), url(id), Door.OPEN, Door.OPEN, null, founding(TOKEN, ids), null));
+    }
+
+    private static EtcdMembership founding(String token, String... ids) {
+        List<EtcdMember> members = new ArrayList<>();
+        for (String id : ids) {
+            List<String> urls = List.of(url(id));
+            members.add(new EtcdMember(EtcdMembership.foundingId(urls, token), id, urls, List.of(), false));
+        }
+        return new EtcdMembership(
+                EtcdMembership.clusterId(members.stream().map(EtcdMember::id).toList()), members);
+    }
+
+    private void dataOf(long memberId) {
+        data = new EtcdDataDir(EtcdDataDir.State.INITIALISED, memberId, 7);
+    }
+
+    private static EtcdMember started(long id, String name) {
+        return new EtcdMember(id, name, List.of(url(name)), List.of(URLS.client(address(name))), false);
+    }
+
+    private static EtcdMember unstarted(long id, String instance) {
+        return new EtcdMember(id, "", List.of(url(instance)), List.of(), false);
+    }
+
+    private static String address(String id) {
+        return "127.77.1." + (int) id.charAt(id.length() - 1);
+    }
+
+    private static String url(String id) {
+        return URLS.peer(address(id));
+    }
+}
