@@ -22,6 +22,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 class ElbPresenceBench {
@@ -79,7 +80,8 @@ class ElbPresenceBench {
 
     private static Map<String, ToolRunner> contestants() {
         // Each takes the load balancer's name and the instance's id as its last two arguments.
-        String classPath = String.join(":", classPath());
+        String classPath =
+                ToolRunner.classPath("ElbPresence").stream().map(Path::toString).collect(Collectors.joining(":"));
         Map<String, ToolRunner> map = new LinkedHashMap<>();
         map.put("./jbang elb-presence", tail(ToolRunner.root().resolve("jbang") + " elb-presence"));
         map.put(
@@ -143,20 +145,9 @@ class ElbPresenceBench {
                 .sum();
     }
 
-    private static String[] classPath() {
-        return ToolRunner.tool("info")
-                .args(
-                        "classpath",
-                        ToolRunner.root().resolve("scripts/ElbPresence.java").toString())
-                .run()
-                .out()
-                .strip()
-                .split(":");
-    }
-
     private static Stream<Path> jars() {
-        return Stream.of(classPath()).map(Path::of).filter(jar -> !jar.toString()
-                .contains("/cache/jars/"));
+        return ToolRunner.classPath("ElbPresence").stream()
+                .filter(jar -> !jar.toString().contains("/cache/jars/"));
     }
 
     private static long size(Path file) {

@@ -310,7 +310,7 @@ public final class EtcdLab implements AutoCloseable {
 
         /** etcd alone, with the parameters that were printed. */
         public synchronized void startEtcd(Way way) {
-            String program = etcdProgram();
+            String program = Servers.program("etcd-server", "etcd");
             ProcessBuilder command =
                     switch (way) {
                         case ENVIRONMENT_FILE ->
@@ -441,15 +441,7 @@ public final class EtcdLab implements AutoCloseable {
             if (etcd == null) {
                 return;
             }
-            try {
-                new ProcessBuilder("kill", "-s", name, String.valueOf(etcd.pid()))
-                        .start()
-                        .waitFor();
-            } catch (IOException e) {
-                throw new UncheckedIOException(e);
-            } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-            }
+            Servers.signal(etcd, name);
         }
 
         @Override
@@ -462,11 +454,5 @@ public final class EtcdLab implements AutoCloseable {
         public String toString() {
             return id;
         }
-    }
-
-    private static String etcdProgram() {
-        String unpacked = System.getenv("ROLLCALL_DEBIAN");
-        Path program = Path.of(unpacked == null ? "/nowhere" : unpacked, "etcd-server/usr/bin/etcd");
-        return Files.isExecutable(program) ? program.toString() : "etcd";
     }
 }

@@ -55,7 +55,7 @@ public final class EtcdServer implements AutoCloseable {
         String peer = "http://127.0.0.1:" + peerPort;
         process = Servers.start(
                 new ProcessBuilder(
-                        program(),
+                        Servers.program("etcd-server", "etcd"),
                         "--data-dir",
                         data.toString(),
                         "--listen-client-urls",
@@ -130,21 +130,7 @@ public final class EtcdServer implements AutoCloseable {
         Servers.delete(data);
     }
 
-    private static String program() {
-        String unpacked = System.getenv("ROLLCALL_DEBIAN");
-        Path program = Path.of(unpacked == null ? "/nowhere" : unpacked, "etcd-server/usr/bin/etcd");
-        return Files.isExecutable(program) ? program.toString() : "etcd";
-    }
-
     private synchronized void signal(String name) {
-        try {
-            new ProcessBuilder("kill", "-s", name, String.valueOf(process.pid()))
-                    .start()
-                    .waitFor();
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-        }
+        Servers.signal(process, name);
     }
 }

@@ -63,6 +63,26 @@ final class Servers {
         }
     }
 
+    /** Sends a signal to a process, and to it alone. @param name without {@code SIG} */
+    static void signal(Process process, String name) {
+        try {
+            new ProcessBuilder("kill", "-s", name, String.valueOf(process.pid()))
+                    .start()
+                    .waitFor();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    /** The program of a Debian package that tests/run has unpacked, or else of the PATH. */
+    static String program(String debianPackage, String name) {
+        String unpacked = System.getenv("ROLLCALL_DEBIAN");
+        Path program = Path.of(unpacked == null ? "/nowhere" : unpacked, debianPackage, "usr/bin", name);
+        return Files.isExecutable(program) ? program.toString() : name;
+    }
+
     /** Whatever happens to a test, nothing outlives the JVM that started it. */
     static void endWithThisProcess(Process process) {
         Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(process)));

@@ -245,19 +245,7 @@ public final class ToolRunner {
 
         /** Sends a signal to it, and to it alone. @param name without {@code SIG} */
         public Run signal(String name) {
-            return signal(name, process.pid());
-        }
-
-        private Run signal(String name, long pid) {
-            try {
-                new ProcessBuilder("kill", "-s", name, String.valueOf(pid))
-                        .start()
-                        .waitFor();
-            } catch (IOException e) {
-                throw new UncheckedIOException(e);
-            } catch (InterruptedException e) {
-                Thread.currentThread().interrupt();
-            }
+            Servers.signal(process, name);
             return this;
         }
 
