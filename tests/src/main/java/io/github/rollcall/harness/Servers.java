@@ -17,6 +17,11 @@ import org.awaitility.Awaitility;
 
 /** Starting and ending servers that are processes of their own. */
 final class Servers {
+    static {
+        // The machines that run tests are slow at times; a test that has to wait for long is no failure.
+        Awaitility.setDefaultTimeout(Duration.ofSeconds(60));
+    }
+
     private Servers() {}
 
     /** A port of 127.0.0.1 that was free just now. */

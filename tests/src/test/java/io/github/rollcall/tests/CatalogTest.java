@@ -16,12 +16,14 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.TreeSet;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** {@code jbang-catalog.json}, the scripts behind it, and what they download. */
+@Tag("once")
 class CatalogTest {
     private static final Path ROOT = ToolRunner.root();
 

@@ -15,12 +15,14 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The contract's part "clustercron": {@code -c} and clustercron.ini. */
+@Tag("once")
 class ClusterCronCacheTest extends ClusterCronScene {
     private final String web = classic();
 

@@ -17,11 +17,13 @@ import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The contract's part "clustercron": {@code --slot}, {@code --job} and {@code --grace}. */
+@Tag("once")
 class ClusterCronSlotTest extends ClusterCronScene {
     private static final Duration LONG = Duration.ofSeconds(60);
     /** No test crosses the boundary of a slot this long, but for one time a day. */

@@ -20,10 +20,12 @@ import java.time.Duration;
 import java.util.stream.Stream;
 import org.awaitility.Awaitility;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** What etcd-aws-cluster prints, and what it does when AWS, etcd or what it is told is not in order. */
+@Tag("once")
 class EtcdAwsClusterFaultsTest {
     private final EtcdLab lab = EtcdLab.of(1);
     private final Node node = lab.nodes().get(0);

@@ -13,6 +13,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -43,6 +44,7 @@ class EtcdAwsClusterTest {
                 .hasSizeGreaterThan(size / 2);
     }
 
+    @Tag("once")
     @Test
     void firstNodesThatStartSecondsApartFindTogetherInTheThreeDocumentedWays() {
         lab = EtcdLab.of(3);
@@ -64,6 +66,7 @@ class EtcdAwsClusterTest {
         assertThat(lab.clusters()).hasSize(1);
     }
 
+    @Tag("once")
     @Test
     void scalesFromOneToThreeToFiveWithJoinersAtOnce() throws Exception {
         lab = EtcdLab.of(1);
@@ -97,6 +100,7 @@ class EtcdAwsClusterTest {
         assertThat(run.err()).containsSubsequence(dead + ": removed from the cluster", "added to the cluster");
     }
 
+    @Tag("once")
     @Test
     void replacesAllNodesOneByOneWhileAWriterWritesAndNothingAcknowledgedIsLost() throws Exception {
         lab = cluster(3);
@@ -120,6 +124,7 @@ class EtcdAwsClusterTest {
         assertThat(lab.clusters()).hasSize(1);
     }
 
+    @Tag("once")
     @Test
     void leavesAndComesDownToOneMember() throws Exception {
         lab = cluster(3);
@@ -138,6 +143,7 @@ class EtcdAwsClusterTest {
         assertThat(nodes.get(0).tool("--leave").run().exit()).isZero();
     }
 
+    @Tag("once")
     @Test
     void doesNotLeaveWhenTheRestWouldBeNoQuorum() throws Exception {
         lab = cluster(3);
@@ -151,6 +157,7 @@ class EtcdAwsClusterTest {
         assertThat(lab.members()).hasSize(3);
     }
 
+    @Tag("once")
     @Test
     void withoutAQuorumItIsNeverNewAndWithTheQuorumBackItGoesOn() throws Exception {
         lab = cluster(3);
@@ -170,6 +177,7 @@ class EtcdAwsClusterTest {
         assertThat(lab.clusters()).hasSize(1);
     }
 
+    @Tag("once")
     @Test
     void aPausedMemberIsNobodyWhoIsGone() throws Exception {
         lab = cluster(3);
@@ -186,6 +194,7 @@ class EtcdAwsClusterTest {
         lab.awaitMembers(lab.nodes());
     }
 
+    @Tag("once")
     @Test
     void restartsAllAtOnceWithTheirData() throws Exception {
         lab = cluster(3);
@@ -200,6 +209,7 @@ class EtcdAwsClusterTest {
                 .allSatisfy(n -> assertThat(n.printed()).containsEntry("ETCD_INITIAL_CLUSTER_STATE", "existing"));
     }
 
+    @Tag("once")
     @Test
     void aNodeThatLostItsDiskIsReplacedUnderItsName() throws Exception {
         lab = cluster(3);
@@ -214,6 +224,7 @@ class EtcdAwsClusterTest {
         assertThat(idOf(node)).isNotEqualTo(before);
     }
 
+    @Tag("once")
     @Test
     void aNodeThatWasRemovedWhileItWasOffIsToldTheWayOutAndJoinsAnew() throws Exception {
         lab = cluster(3);
@@ -231,6 +242,7 @@ class EtcdAwsClusterTest {
         lab.awaitMembers(lab.nodes());
     }
 
+    @Tag("once")
     @Test
     void aCrashAfterEachStepLeadsToTheSameEnd() throws Exception {
         lab = cluster(3);
@@ -257,6 +269,7 @@ class EtcdAwsClusterTest {
         lab.awaitMembers(lab.nodes());
     }
 
+    @Tag("once")
     @Test
     void aMemberInStandbyOrDetachedStays() throws Exception {
         lab = cluster(3);
@@ -272,6 +285,7 @@ class EtcdAwsClusterTest {
         lab.awaitMembers(nodes);
     }
 
+    @Tag("once")
     @Test
     void joinsAsALearnerAndIsPromotedWhenInSync() throws Exception {
         lab = cluster(1);
@@ -287,6 +301,7 @@ class EtcdAwsClusterTest {
         assertThat(learner.tool("--promote").run().exit()).isZero();
     }
 
+    @Tag("once")
     @Test
     void tlsFromEndToEnd() throws Exception {
         lab = EtcdLab.withTls(3);
@@ -302,6 +317,7 @@ class EtcdAwsClusterTest {
                 .doesNotContain("http://");
     }
 
+    @Tag("once")
     @Test
     void schemeThatDoesNotFitIsNeverNew() throws Exception {
         lab = EtcdLab.withTls(3);
@@ -318,6 +334,7 @@ class EtcdAwsClusterTest {
         assertThat(run.err()).contains("cannot be understood");
     }
 
+    @Tag("once")
     @Test
     void aFullClusterIsStayedOutOfWithAClearMessage() throws Exception {
         lab = cluster(1);

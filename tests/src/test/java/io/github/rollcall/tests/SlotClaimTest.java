@@ -23,11 +23,13 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The protocol of {@code --slot}, on a real etcd and over connections that break. */
+@Tag("once")
 class SlotClaimTest {
     private final EtcdServer etcd = EtcdServer.start();
     private final EtcdProxy proxy = EtcdProxy.before(etcd);
