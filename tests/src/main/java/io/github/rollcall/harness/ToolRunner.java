@@ -146,7 +146,7 @@ public final class ToolRunner {
             Path err = Files.createTempFile("rollcall", ".err");
             out.toFile().deleteOnExit();
             err.toFile().deleteOnExit();
-            ProcessBuilder builder = new ProcessBuilder(command)
+            ProcessBuilder builder = new ProcessBuilder(withHangup(command))
                     .directory(folder.toFile())
                     .redirectOutput(out.toFile())
                     .redirectError(err.toFile());
@@ -162,6 +162,18 @@ public final class ToolRunner {
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
+    }
+
+    /** Under nohup a process would never see the SIGHUP that a test sends it. */
+    private static List<String> withHangup(List<String> command) throws IOException {
+        boolean ignored = Files.readAllLines(Path.of("/proc/self/status")).stream()
+                .anyMatch(line -> line.startsWith("SigIgn:") && line.endsWith("1"));
+        if (!ignored) {
+            return command;
+        }
+        List<String> longer = new ArrayList<>(List.of("env", "--default-signal=HUP"));
+        longer.addAll(command);
+        return longer;
     }
 
     /** Runs it to its end. */
