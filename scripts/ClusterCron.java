@@ -95,6 +95,16 @@ class ClusterCron extends Tool {
     /** How often a node that stands by, or that waits for another's claim to be decided, looks at the slot. */
     private static final Duration STANDBY_LOOK = Duration.ofSeconds(2);
 
+    /** What decides whose load balancers are asked about. */
+    private static final List<String> ACCOUNT = List.of(
+            "AWS_PROFILE",
+            "AWS_ACCESS_KEY_ID",
+            "AWS_ACCESS_KEY",
+            "AWS_ROLE_ARN",
+            "AWS_CONFIG_FILE",
+            "AWS_SHARED_CREDENTIALS_FILE",
+            "AWS_ENDPOINT_URL");
+
     private static final Duration CLAIM_LOOK = Duration.ofMillis(200);
 
     private enum Kind {
@@ -229,6 +239,10 @@ class ClusterCron extends Tool {
     }
 
     private void checkOptions() {
+        // As the other tools take a command; nobody has a program of that name.
+        if (!command.isEmpty() && command.get(0).equals("--")) {
+            command = command.subList(1, command.size());
+        }
         if (slotLength == null && (job != null || grace != null)) {
             throw usage((job != null ? "--job" : "--grace") + " goes with --slot");
         }
@@ -255,26 +269,27 @@ class ClusterCron extends Tool {
         if (spec.commandLine().getParseResult().originalArgs().stream().anyMatch(arg -> arg.contains("\uFFFD"))) {
             throw usage("an argument has letters that Java cannot read in this locale: set LC_ALL=C.UTF-8");
         }
-        // As the other tools take a command; nobody has a program of that name.
-        if (!command.isEmpty() && command.get(0).equals("--")) {
-            command = command.subList(1, command.size());
-        }
     }
 
     private int unanswered(Failure f) {
         if (onError == OnError.fail) {
             throw f;
         }
-        log.error(f.getMessage() + "; skipped, by --on-error skip");
+        log.error(f.getMessage()
+                + (onError == OnError.skip ? "; skipped, by --on-error skip" : "; not run, for it is the master's"));
         return NOT_MASTER;
     }
 
     // --- who is master
 
     private Choice choose() {
+        return choose(this::members);
+    }
+
+    private Choice choose(Supplier<List<MemberHealth>> members) {
         Instance self = identity.instance();
         try {
-            return Choice.of(members(), self, spread);
+            return Choice.of(members.get(), self, spread);
         } catch (Failure f) {
             throw new Failure(f.exit(), label() + ": " + f.getMessage(), f);
         }
@@ -285,9 +300,13 @@ class ClusterCron extends Tool {
             return askAws();
         }
         // The same name in another account is another load balancer.
-        int account = (System.getenv("AWS_PROFILE") + System.getenv("AWS_ACCESS_KEY_ID")).hashCode();
+        StringBuilder account = new StringBuilder(
+                String.valueOf((Object) spec.commandLine().getParseResult().matchedOptionValue("--endpoint-url", "")));
+        for (String variable : ACCOUNT) {
+            account.append('\0').append(System.getenv(variable));
+        }
         String entry =
-                String.join(" ", kind == Kind.elb ? "elb" : "tg", aws.region(), name, Integer.toHexString(account));
+                String.join(" ", kind == Kind.elb ? "elb" : "tg", aws.region(), name, digest(account.toString()));
         return AnswerCache.configured().answer(entry, this::askAws);
     }
 
@@ -397,12 +416,16 @@ class ClusterCron extends Tool {
         return Slot.at(START, job != null ? job : commandLine(), slotLength);
     }
 
-    /** A digest, because a command line may hold secrets, and etcd is read by many. */
+    /** The command line, as a digest, because it may hold secrets, and etcd is read by many. */
     private String commandLine() {
+        String whole = kind + "\0" + name + "\0" + slotLength + "\0" + String.join("\0", command);
+        return command.get(0).replaceFirst(".*/", "") + "-" + digest(whole);
+    }
+
+    private static String digest(String text) {
         try {
-            byte[] hash = MessageDigest.getInstance("SHA-256")
-                    .digest(String.join("\0", command).getBytes(StandardCharsets.UTF_8));
-            return command.get(0).replaceFirst(".*/", "") + "-" + HexFormat.of().formatHex(hash, 0, 6);
+            byte[] hash = MessageDigest.getInstance("SHA-256").digest(text.getBytes(StandardCharsets.UTF_8));
+            return HexFormat.of().formatHex(hash, 0, 6);
         } catch (NoSuchAlgorithmException e) {
             throw new IllegalStateException("every Java platform has SHA-256", e);
         }
@@ -440,12 +463,16 @@ class ClusterCron extends Tool {
 
     private boolean isStillInService() {
         try {
-            boolean inService = choose().couldBeMaster();
+            // Not what the cache says: that may be what was so before the wait.
+            boolean inService = choose(this::askAws).couldBeMaster();
             if (!inService) {
                 log.info("left to a healthy node: this one is not in service any more");
             }
             return inService;
         } catch (Failure f) {
+            if (!f.isTransient()) {
+                throw f;
+            }
             log.warn(f.getMessage() + "; in service when last heard of");
             return true;
         }
@@ -542,9 +569,10 @@ class ClusterCron extends Tool {
         }
     }
 
-    private void stopHolding() {
+    private synchronized void stopHolding() {
         if (child != null) {
             child.kill();
+            child = null;
         }
     }
 
@@ -586,19 +614,24 @@ class ClusterCron extends Tool {
                 PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------"));
         private static final int LARGEST_FILE = 4 * 1024 * 1024;
         private static final int OTHERS_WRITE = 0002;
-        private static final int GROUP_OR_OTHERS_WRITE = 0022;
+        private static final int GROUP_WRITE = 0020;
+        private static final int GROUP_OR_OTHERS_WRITE = GROUP_WRITE | OTHERS_WRITE;
         private static final int STICKY = 01000;
         private static final Duration LOCK_POLL = Duration.ofMillis(50);
         /** The first byte of the lock file guards the cache file; each load balancer has another. */
         private static final long WHOLE_FILE = 0;
 
         private final Path file;
+        /** Then it may be anything, and is not to be written over. */
+        private final boolean configured;
+
         private final Duration expiry;
         private final Duration patience;
         private final Log log = Log.of("cache");
 
-        private AnswerCache(Path file, Duration expiry, int tries) {
+        private AnswerCache(Path file, boolean configured, Duration expiry, int tries) {
             this.file = file;
+            this.configured = configured;
             this.expiry = expiry;
             // The original tried once a second.
             this.patience = Duration.ofSeconds(tries);
@@ -610,8 +643,11 @@ class ClusterCron extends Tool {
             Ini ini = Ini.read("cache", Path.of("/etc/clustercron.ini"), home.resolve(".clustercron.ini"));
             String xdg = System.getenv("XDG_CACHE_HOME");
             Path caches = xdg != null && xdg.startsWith("/") ? Path.of(xdg) : home.resolve(".cache");
+            Path usual = caches.resolve("rollcall/clustercron_cache.json");
+            Path file = ini.path("filename", home, usual);
             return new AnswerCache(
-                    ini.path("filename", home, caches.resolve("rollcall/clustercron_cache.json")),
+                    file,
+                    !file.equals(usual),
                     Duration.ofSeconds(ini.number("expire_time", 59)),
                     ini.number("max_iter", 20));
         }
@@ -630,9 +666,10 @@ class ClusterCron extends Tool {
                 if (kept.isPresent()) {
                     return kept.get();
                 }
+                Instant before = Instant.now();
                 asked = ask.get();
                 lock(locks, WHOLE_FILE);
-                keep(entry, asked);
+                keep(entry, asked, before);
                 return asked;
             } catch (IOException e) {
                 log.error("not used: " + inWords(e));
@@ -702,7 +739,7 @@ class ClusterCron extends Tool {
         }
 
         /** Writes a new file and puts it in the old one's place: nobody reads half of one. */
-        private void keep(String entry, List<MemberHealth> members) throws IOException {
+        private void keep(String entry, List<MemberHealth> members, Instant asOf) throws IOException {
             JsonObject all;
             try {
                 all = read();
@@ -716,7 +753,7 @@ class ClusterCron extends Tool {
             JsonArray rows = new JsonArray();
             members.forEach(m -> rows.add(json(m)));
             JsonObject value = new JsonObject();
-            value.addProperty("time", Instant.now().toEpochMilli());
+            value.addProperty("time", asOf.toEpochMilli());
             value.add("members", rows);
             all.add(entry, value);
             Path next = file.resolveSibling(file.getFileName() + ".new");
@@ -738,8 +775,11 @@ class ClusterCron extends Tool {
             }
             checkFile(file);
             try (InputStream in = Files.newInputStream(file, LinkOption.NOFOLLOW_LINKS)) {
-                return JsonParser.parseString(new String(in.readNBytes(LARGEST_FILE), StandardCharsets.UTF_8))
-                        .getAsJsonObject();
+                String text = new String(in.readNBytes(LARGEST_FILE), StandardCharsets.UTF_8);
+                if (configured && !text.isEmpty() && !text.startsWith("{")) {
+                    throw new Unusable(file + " is no cache of clustercron");
+                }
+                return JsonParser.parseString(text).getAsJsonObject();
             }
         }
 
@@ -767,13 +807,15 @@ class ClusterCron extends Tool {
 
         /** In a folder where others may rename files, none can be told to be ours. */
         private static void checkFolder(Path folder) throws IOException {
-            Map<String, Object> is = Files.readAttributes(folder, "unix:uid,mode");
+            Map<String, Object> is = Files.readAttributes(folder, "unix:uid,gid,mode");
             int mode = (int) is.get("mode");
             if ((int) is.get("uid") != self() && (int) is.get("uid") != 0) {
                 throw new Unusable(folder + " belongs to another user");
             }
-            if ((mode & OTHERS_WRITE) != 0 && (mode & STICKY) == 0) {
-                throw new Unusable(folder + " can be written to by everybody and has no sticky bit");
+            // A group with the user's own number is by custom the user's alone.
+            boolean shared = (mode & OTHERS_WRITE) != 0 || (mode & GROUP_WRITE) != 0 && (int) is.get("gid") != self();
+            if (shared && (mode & STICKY) == 0) {
+                throw new Unusable(folder + " can be written to by others and has no sticky bit");
             }
         }
 
@@ -849,6 +891,11 @@ class ClusterCron extends Tool {
 
         private static List<String> lines(Path file) {
             try {
+                Map<String, Object> is = Files.readAttributes(file, "unix:uid,mode");
+                boolean trusted = (int) is.get("uid") == 0 || (int) is.get("uid") == AnswerCache.self();
+                if (!trusted || ((int) is.get("mode") & AnswerCache.OTHERS_WRITE) != 0) {
+                    throw new Failure(Exit.CONFIG, file + " belongs to another user, or everybody may write to it");
+                }
                 return Files.readAllLines(file);
             } catch (NoSuchFileException absent) {
                 return List.of();

@@ -40,6 +40,7 @@ import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.SocketTimeoutException;
 import java.net.URI;
+import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -347,14 +348,15 @@ class EtcdAwsCluster extends Tool {
                     return parameters(s, "existing", v.initialCluster());
                 }
                 case JOIN -> {
+                    // Before it is added: a member that cannot be started takes a part of the quorum away.
+                    parameters(s, "existing", s.initialCluster(s.known())).forEach(EtcdAwsCluster::checkPrintable);
                     EtcdMembership after = add(s);
                     giveWay(s, after);
                     return parameters(s, "existing", s.initialCluster(after));
                 }
                 case NEW -> {
                     // Once more, for AWS may be late with news, and a member of an old cluster that is only just
-                    // reading
-                    // its log looks new. Two looks a second apart have to come to the same list.
+                    // reading its log looks new. Two looks a second apart have to come to the same list.
                     if (v.initialCluster().equals(founding)) {
                         return parameters(s, "new", founding);
                     }
@@ -762,9 +764,10 @@ class EtcdAwsCluster extends Tool {
     }
 
     private Door knock(String url) {
-        URI at = URI.create(url);
+        int port = URI.create(url).getPort();
         try (Socket socket = new Socket()) {
-            socket.connect(new InetSocketAddress(EtcdUrls.address(url), at.getPort()), (int) peerTimeout.toMillis());
+            InetSocketAddress at = new InetSocketAddress(EtcdUrls.address(url), port < 0 ? clientPort : port);
+            socket.connect(at, (int) peerTimeout.toMillis());
             return Door.OPEN;
         } catch (ConnectException e) {
             return String.valueOf(e.getMessage()).contains("refused") ? Door.REFUSED : Door.SILENT;
@@ -998,15 +1001,16 @@ class EtcdAwsCluster extends Tool {
         Path next = Files.createTempFile(file.getParent(), "." + file.getFileName() + ".", ".new");
         try {
             try (FileChannel channel = FileChannel.open(next, StandardOpenOption.WRITE)) {
-                channel.write(java.nio.ByteBuffer.wrap(text.getBytes(StandardCharsets.UTF_8)));
+                ByteBuffer rest = ByteBuffer.wrap(text.getBytes(StandardCharsets.UTF_8));
+                while (rest.hasRemaining()) {
+                    channel.write(rest);
+                }
                 channel.force(true);
             }
             if (Files.exists(file)) {
                 Files.setPosixFilePermissions(next, Files.getPosixFilePermissions(file));
                 for (String attribute : List.of("unix:gid", "unix:uid")) {
-                    if (!Files.getAttribute(file, attribute).equals(Files.getAttribute(next, attribute))) {
-                        Files.setAttribute(next, attribute, Files.getAttribute(file, attribute));
-                    }
+                    keep(attribute, file, next);
                 }
             } else {
                 Files.setPosixFilePermissions(next, PosixFilePermissions.fromString("rw-r--r--"));
@@ -1014,6 +1018,18 @@ class EtcdAwsCluster extends Tool {
             Files.move(next, file, StandardCopyOption.ATOMIC_MOVE);
         } finally {
             Files.deleteIfExists(next);
+        }
+    }
+
+    /** Only root may give a file away; that is no reason to leave an added member without its parameters. */
+    private static void keep(String attribute, Path file, Path next) throws IOException {
+        Object value = Files.getAttribute(file, attribute);
+        if (!value.equals(Files.getAttribute(next, attribute))) {
+            try {
+                Files.setAttribute(next, attribute, value);
+            } catch (IOException e) {
+                Log.of(file.toString()).warn("cannot keep its owner", "attribute", attribute, "value", value);
+            }
         }
     }
 }

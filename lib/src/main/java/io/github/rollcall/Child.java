@@ -28,11 +28,12 @@ public final class Child {
      */
     private static final String HOLD =
             """
-            in=/proc/$1/fd/0
-            [ -r "$in" ] && ! [ -S "$in" ] || in=/dev/null
+            rollcall_stdin=/proc/$1/fd/0
+            [ -S "$rollcall_stdin" ] || { : <"$rollcall_stdin"; } 2>/dev/null || rollcall_stdin=/dev/null
+            [ -S "$rollcall_stdin" ] && rollcall_stdin=/dev/null
             shift
-            exec 3<"$in"
-            read -r go || exit 125
+            exec 3<"$rollcall_stdin"
+            read -r rollcall_go || exit 125
             exec "$@" <&3 3<&-
             """;
 
@@ -210,7 +211,9 @@ public final class Child {
         // The JDK can send TERM and KILL only, to one process; every shell can send them all. Right after its start a
         // group has no leader yet.
         String one = "kill -s \"$1\" \"$2\" 2>/dev/null";
-        String script = ownGroup ? "kill -s \"$1\" -- \"-$2\" 2>/dev/null || " + one : one;
+        String group = "kill -s \"$1\" -- \"-$2\" 2>/dev/null";
+        // Once the leader has been reaped its number may be another's.
+        String script = !ownGroup ? one : process.isAlive() ? group + " || " + one : group;
         try {
             return new ProcessBuilder("/bin/sh", "-c", script, "kill", name, String.valueOf(pid()))
                             .start()

@@ -121,6 +121,10 @@ public record Choice(List<Candidate> candidates, String master, String self, Str
             throw new Failure(
                     Exit.CONFIG, "its targets are addresses, and this instance's is not known: give --private-ip");
         }
+        if (id.contains(":") && !instance.privateIp().contains(":")) {
+            throw new Failure(
+                    Exit.CONFIG, "its targets are IPv6 addresses, and this instance's is not known: give --private-ip");
+        }
     }
 
     /** Highest random weight: Thaler and Ravishankar, "Using Name-Based Mappings to Increase Hit Rates", 1998. */

@@ -325,7 +325,7 @@ public final class EtcdLab implements AutoCloseable {
                             new ProcessBuilder(
                                     "sh",
                                     "-c",
-                                    "set -a; eval $(cat \"$1\"); exec \"$2\"",
+                                    "p=$(cat \"$1\") || exit; set -a; eval \"$p\"; exec \"$2\"",
                                     "sh",
                                     parameters.toString(),
                                     program);

@@ -139,6 +139,16 @@ class ClusterCronCacheTest extends ClusterCronScene {
         assertAsks(0, null);
     }
 
+    @Test
+    void aFileThatIsNoCacheIsLeftAlone() throws IOException {
+        Path notes = Files.writeString(folder.resolve("notes.txt"), "my notes");
+        Files.writeString(folder.resolve(".clustercron.ini"), "[cache]\nfilename = " + notes + "\n");
+
+        assertAsks(1, "is no cache of clustercron");
+
+        assertThat(notes).hasContent("my notes");
+    }
+
     private String entry() throws IOException {
         return JsonParser.parseString(Files.readString(usualFile()))
                 .getAsJsonObject()

@@ -222,6 +222,33 @@ class ClusterCronSlotTest extends ClusterCronScene {
     }
 
     @Test
+    void aNodeThatStandsByAsksAwsAgainWhateverTheCacheSays() throws IOException {
+        Run standby = closedAfterwards(tool(second, "-c", "--grace", "6s")
+                        .env("XDG_CACHE_HOME", folder.resolve("cache").toString())
+                        .start())
+                .says("not master");
+        moto.ec2.stopInstances(r -> r.instanceIds(second));
+
+        assertThat(standby.exit()).isEqualTo(1);
+
+        assertThat(standby.err()).contains("not in service any more");
+        assertThat(timesRun()).isZero();
+    }
+
+    @Test
+    void withoutAJobNameTheLoadBalancerAndTheSlotArePartOfTheJob() throws IOException {
+        String other = classic();
+        for (String[] words : new String[][] {{DAY, web}, {DAY, other}, {"12h", web}, {DAY, web}}) {
+            plainOn(first, "--slot", words[0])
+                    .env("ETCDCTL_ENDPOINTS", proxy.url().toString())
+                    .args("elb", words[1], "sh", "-c", "echo ran >>" + ran())
+                    .run();
+        }
+
+        assertThat(timesRun()).as("the last is the first again").isEqualTo(3);
+    }
+
+    @Test
     void whereTheMasterCannotAskAwsAnotherRuns() throws IOException {
         aws.throttle(ANY, 2);
         assertThat(tool(first, "--grace", "1s").run().exit()).isEqualTo(75);
