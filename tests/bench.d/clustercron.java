@@ -4,6 +4,7 @@
 //RUNTIME_OPTIONS -Djava.util.logging.config.file=/dev/null
 //DEPS io.github.rollcall:rollcall-parent:0.1.0@pom
 //DEPS io.github.rollcall:rollcall:0.1.0
+//DEPS software.amazon.awssdk:autoscaling
 //DEPS software.amazon.awssdk:elasticloadbalancing
 //DEPS software.amazon.awssdk:elasticloadbalancingv2
 //DEPS software.amazon.awssdk:ec2

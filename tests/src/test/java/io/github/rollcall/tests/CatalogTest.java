@@ -104,6 +104,16 @@ class CatalogTest {
         }
     }
 
+    @Test
+    void everyBenchmarkBuilds() throws IOException {
+        try (Stream<Path> benches = Files.list(ROOT.resolve("tests/bench.d"))) {
+            for (Path bench : benches.toList()) {
+                Run run = ToolRunner.tool("build").args(bench.toString()).run();
+                assertThat(run.exit()).as("%s", run).isZero();
+            }
+        }
+    }
+
     @ParameterizedTest
     @MethodSource("names")
     void runsThroughTheCatalogFromAnotherFolder(String alias) {
