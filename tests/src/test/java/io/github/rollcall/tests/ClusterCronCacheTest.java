@@ -140,6 +140,15 @@ class ClusterCronCacheTest extends ClusterCronScene {
     }
 
     @Test
+    void anotherAccountDoesNotShareAnAnswer() {
+        for (String variable : List.of("AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY", "AWS_ROLE_ARN")) {
+            int before = aws.calls(ANY);
+            plainOn(first, "-c").env(variable, "other").args("elb", web).run();
+            assertThat(aws.calls(ANY) - before).as(variable).isOne();
+        }
+    }
+
+    @Test
     void aFileThatIsNoCacheIsLeftAlone() throws IOException {
         Path notes = Files.writeString(folder.resolve("notes.txt"), "my notes");
         Files.writeString(folder.resolve(".clustercron.ini"), "[cache]\nfilename = " + notes + "\n");
