@@ -146,7 +146,7 @@ public final class ToolRunner {
             Path err = Files.createTempFile("rollcall", ".err");
             out.toFile().deleteOnExit();
             err.toFile().deleteOnExit();
-            ProcessBuilder builder = new ProcessBuilder(withHangup(command))
+            ProcessBuilder builder = new ProcessBuilder(withHearing(command))
                     .directory(folder.toFile())
                     .redirectOutput(out.toFile())
                     .redirectError(err.toFile());
@@ -164,14 +164,14 @@ public final class ToolRunner {
         }
     }
 
-    /** Under nohup a process would never see the SIGHUP that a test sends it. */
-    private static List<String> withHangup(List<String> command) throws IOException {
-        boolean ignored = Files.readAllLines(Path.of("/proc/self/status")).stream()
-                .anyMatch(line -> line.startsWith("SigIgn:") && line.endsWith("1"));
-        if (!ignored) {
+    /** Under nohup, or in the background of a shell, a process would never see the SIGHUP or SIGINT that a test sends it. */
+    private static List<String> withHearing(List<String> command) throws IOException {
+        boolean deaf = Files.readAllLines(Path.of("/proc/self/status")).stream()
+                .anyMatch(line -> line.startsWith("SigIgn:") && line.matches(".*[^048c]"));
+        if (!deaf) {
             return command;
         }
-        List<String> longer = new ArrayList<>(List.of("env", "--default-signal=HUP"));
+        List<String> longer = new ArrayList<>(List.of("env", "--default-signal=HUP,INT"));
         longer.addAll(command);
         return longer;
     }
