@@ -2,6 +2,7 @@
 //DESCRIPTION Runs a cron job on one healthy node of a load balancer.
 //JAVA 17+
 //RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms8m -Xmx64m
+//COMPILE_OPTIONS --release 17
 //DEPS io.github.rollcall:rollcall-parent:0.1.0@pom
 //DEPS io.github.rollcall:rollcall:0.1.0
 //DEPS software.amazon.awssdk:elasticloadbalancing
@@ -128,7 +129,7 @@ class ClusterCron extends Tool {
             description = "The load balancer's name; the target group's name or ARN, for one port of it with :PORT.")
     private String name;
 
-    @Parameters(index = "2..*", paramLabel = "COMMAND", arity = "0..*", description = "What to run on the master.")
+    @Parameters(index = "2..*", paramLabel = COMMAND, arity = "0..*", description = "What to run on the master.")
     private List<String> command = new ArrayList<>();
 
     @Option(names = "-s", description = "Log to the local syslog instead of stderr.")
@@ -195,6 +196,10 @@ class ClusterCron extends Tool {
     }
 
     public static void main(String... args) {
+        // A cached answer does without AWS.
+        if (!List.of(args).contains("-c")) {
+            AwsOptions.prepare();
+        }
         Tool.main(new ClusterCron(), args);
     }
 

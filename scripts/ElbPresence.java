@@ -2,6 +2,7 @@
 //DESCRIPTION Keeps this instance in its load balancers while its service runs.
 //JAVA 17+
 //RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms8m -Xmx64m --enable-native-access=ALL-UNNAMED
+//COMPILE_OPTIONS --release 17
 //DEPS io.github.rollcall:rollcall-parent:0.1.0@pom
 //DEPS io.github.rollcall:rollcall:0.1.0
 //DEPS software.amazon.awssdk:elasticloadbalancing
@@ -135,7 +136,7 @@ class ElbPresence extends Tool {
     private DaemonOptions daemon;
 
     @Parameters(
-            paramLabel = "-- COMMAND",
+            paramLabel = "-- " + COMMAND,
             arity = "0..*",
             description = "Run COMMAND, be present while it runs, and exit with its code.")
     private List<String> command = new ArrayList<>();
@@ -163,6 +164,7 @@ class ElbPresence extends Tool {
     }
 
     public static void main(String... args) {
+        AwsOptions.prepare();
         Tool.main(new ElbPresence(), args);
     }
 

@@ -82,7 +82,7 @@ class ClusterCronBench {
     private static Map<String, ToolRunner> contestants(
             Path caches, String id, String web, String api, String arn, String job) {
         ToolRunner jbang = measured(ToolRunner.root().resolve("jbang").toString(), "clustercron");
-        ToolRunner java = measured(ToolRunner.plain("ClusterCron")).env("XDG_CACHE_HOME", caches.toString());
+        ToolRunner java = measured(ToolRunner.installed("clustercron")).env("XDG_CACHE_HOME", caches.toString());
         Map<String, ToolRunner> map = new LinkedHashMap<>();
         map.put("elb: ./jbang clustercron", jbang.args("--instance-id", id, "elb", web));
         map.put("elb: java -cp ... ClusterCron", java.args("--instance-id", id, "elb", web));

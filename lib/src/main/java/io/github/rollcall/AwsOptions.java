@@ -1,10 +1,14 @@
 package io.github.rollcall;
 
 import java.net.URI;
+import java.security.GeneralSecurityException;
+import java.security.KeyStore;
 import java.time.Duration;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.atomic.LongAdder;
+import javax.net.ssl.TrustManager;
+import javax.net.ssl.TrustManagerFactory;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -36,6 +40,9 @@ import software.amazon.awssdk.retries.api.RetryStrategy;
  */
 public final class AwsOptions {
     private static final int MOST_RETRIES = 100;
+
+    @SuppressWarnings("unused")
+    private static volatile TrustManager[] trusted;
 
     @Spec(Spec.Target.MIXEE)
     private CommandSpec spec;
@@ -129,6 +136,28 @@ public final class AwsOptions {
             }
             return builder.build();
         });
+    }
+
+    /**
+     * Begins to read the JDK's trust store, which every client wants and which takes a tenth of a second, on a thread of
+     * its own. For the first line of a tool that is certain to ask AWS; without effect but on the time.
+     */
+    public static void prepare() {
+        Thread reader = new Thread(
+                () -> {
+                    try {
+                        TrustManagerFactory trust =
+                                TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+                        trust.init((KeyStore) null);
+                        // The JDK keeps what was read only as long as somebody holds it.
+                        trusted = trust.getTrustManagers();
+                    } catch (GeneralSecurityException e) {
+                        Log.of("aws").trace(e);
+                    }
+                },
+                "trust store");
+        reader.setDaemon(true);
+        reader.start();
     }
 
     /** How many attempts of AWS calls there were so far, by {@code OPERATION STATUS}; live, for metrics. */

@@ -24,6 +24,9 @@ import picocli.CommandLine.TypeConversionException;
         usageHelpAutoWidth = true,
         showDefaultValues = false)
 public abstract class Tool implements Callable<Integer> {
+    /** The label of a parameter that is a command line to run, and takes all that comes after it. */
+    protected static final String COMMAND = "COMMAND";
+
     @Mixin
     private final LogOptions logging;
 
@@ -45,10 +48,12 @@ public abstract class Tool implements Callable<Integer> {
 
     static int run(Tool tool, String... args) {
         Log.configure(Log.Format.text, Level.INFO);
-        return new CommandLine(tool)
-                .registerConverter(Duration.class, Tool::duration)
+        CommandLine line = new CommandLine(tool);
+        return line.registerConverter(Duration.class, Tool::duration)
                 .setCaseInsensitiveEnumValuesAllowed(true)
-                .setStopAtPositional(true)
+                // What comes after a command's first word is the command's own.
+                .setStopAtPositional(line.getCommandSpec().positionalParameters().stream()
+                        .anyMatch(parameter -> parameter.paramLabel().endsWith(COMMAND)))
                 // A command's own @arguments are its own.
                 .setExpandAtFiles(false)
                 .setExecutionStrategy(Tool::execute)

@@ -229,7 +229,7 @@ public final class EtcdLab implements AutoCloseable {
 
     /** The tool on a node, without any option. */
     public ToolRunner bare(Node node) {
-        return ToolRunner.plain("EtcdAwsCluster").aws(aws.url()).on(node.metadata);
+        return ToolRunner.installed("etcd-aws-cluster").aws(aws.url()).on(node.metadata);
     }
 
     @Override
@@ -273,9 +273,9 @@ public final class EtcdLab implements AutoCloseable {
             log = folder.resolve(id + ".log");
         }
 
-        /** The tool, as a plain java process on this node. */
+        /** The tool, as an installed command on this node. */
         public ToolRunner tool(String... args) {
-            return on(ToolRunner.plain("EtcdAwsCluster")).args(args);
+            return on(ToolRunner.installed("etcd-aws-cluster")).args(args);
         }
 
         /** The tool through JBang on this node. */

@@ -5,6 +5,7 @@ import java.io.UncheckedIOException;
 import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -13,7 +14,6 @@ import java.util.Objects;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
-import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.awaitility.Awaitility;
 
@@ -30,6 +30,7 @@ public final class ToolRunner {
             "PATH", "HOME", "LANG", "JBANG_REPO", "JBANG_DIR", "JBANG_CACHE_DIR", "XDG_CACHE_HOME", "MAVEN_OPTS");
 
     private static final Map<String, List<Path>> CLASS_PATHS = new ConcurrentHashMap<>();
+    private static final Map<String, ToolRunner> INSTALLED = new ConcurrentHashMap<>();
 
     private final List<String> command;
     private final Map<String, String> environment;
@@ -50,12 +51,18 @@ public final class ToolRunner {
         return command(ROOT.resolve("jbang").toString(), alias);
     }
 
-    /** A tool by its script's class as a plain java process, as where it is installed: no JBang, and no home needed. */
-    public static ToolRunner plain(String scriptClass) {
-        String classPath = classPath(scriptClass).stream().map(Path::toString).collect(Collectors.joining(":"));
-        return command(System.getProperty("java.home") + "/bin/java")
-                .args("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xms8m", "-Xmx64m")
-                .args("-cp", classPath, scriptClass);
+    /** A tool as the command that {@code install} makes of it, for the JDK of this process: no JBang, and no home needed. */
+    public static ToolRunner installed(String alias) {
+        Built.once();
+        return INSTALLED.computeIfAbsent(alias, tool -> {
+            Run install = command(ROOT.resolve("jbang").toString(), "install")
+                    .args(tool, "--to", Commands.FOLDER.resolve("bin").toString())
+                    .run();
+            if (install.exit() != 0 || install.err().contains("warning")) {
+                throw new IllegalStateException(install.toString());
+            }
+            return command(Commands.FOLDER.resolve("bin").resolve(tool).toString());
+        });
     }
 
     /** The jars that a script runs from, its own first. */
@@ -310,6 +317,22 @@ public final class ToolRunner {
 
         static void once() {
             // Loading the class has done it.
+        }
+    }
+
+    /** Where this process has its installed commands; any user may read there. */
+    private static final class Commands {
+        static final Path FOLDER;
+
+        static {
+            try {
+                FOLDER = Files.createTempDirectory(
+                        "rollcall-installed",
+                        PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwxr-xr-x")));
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+            Runtime.getRuntime().addShutdownHook(new Thread(() -> Servers.delete(FOLDER)));
         }
     }
 }

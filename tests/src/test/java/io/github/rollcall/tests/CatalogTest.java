@@ -92,6 +92,12 @@ class CatalogTest {
                         "io.github.rollcall:rollcall:" + version());
     }
 
+    @ParameterizedTest
+    @MethodSource("names")
+    void whatIsBuiltOnAnyJdkRunsOnTheOldest(String alias) throws IOException {
+        assertThat(directives(alias, "COMPILE_OPTIONS")).containsExactly("--release 17");
+    }
+
     @Test
     void theBenchmarksVersionIsTheLibrarys() throws IOException {
         try (Stream<Path> benches = Files.list(ROOT.resolve("tests/bench.d"))) {

@@ -123,7 +123,7 @@ class ClusterCronCampaignTest {
     }
 
     private ToolRunner node(Path fakeTime, String id, int clock, EtcdServer etcd, String web, String job, String name) {
-        return ToolRunner.plain("ClusterCron")
+        return ToolRunner.installed("clustercron")
                 .aws(moto.url())
                 .env("ETCDCTL_ENDPOINTS", etcd.url().toString())
                 // Each node has its own cache, as it has its own disk.

@@ -61,9 +61,9 @@ abstract class ClusterCronScene {
                 .args(args);
     }
 
-    /** The same without JBang, and with a home of its own. */
+    /** The same as an installed command, with a home of its own. */
     ToolRunner plainOn(String id, String... args) {
-        return ToolRunner.plain("ClusterCron")
+        return ToolRunner.installed("clustercron")
                 .aws(aws.url())
                 .env("HOME", folder.toString())
                 .env("XDG_CACHE_HOME", null)

@@ -142,7 +142,7 @@ class ClusterCronTest extends ClusterCronScene {
         register(api, target("10.1.2.3", null), target("10.1.2.4", null));
         try (MetadataServer a = MetadataServer.of("i-0b", "10.1.2.3");
                 MetadataServer b = MetadataServer.of("i-0a", "10.1.2.4")) {
-            ToolRunner tool = ToolRunner.plain("ClusterCron").aws(aws.url()).args("alb", api);
+            ToolRunner tool = ToolRunner.installed("clustercron").aws(aws.url()).args("alb", api);
             assertThat(tool.on(a).run().exit()).isZero();
             assertThat(tool.on(b).run().exit()).isEqualTo(1);
             assertThat(a.requestsWithoutToken()).isZero();
@@ -266,7 +266,7 @@ class ClusterCronTest extends ClusterCronScene {
     void anInstanceThatIsNotKnownIsNotNotMaster() {
         String web = classic();
         try (MetadataServer metadata = MetadataServer.of(first, "10.0.0.1").is(MetadataServer.Mood.SILENT_ON_TOKENS)) {
-            Run run = ToolRunner.plain("ClusterCron")
+            Run run = ToolRunner.installed("clustercron")
                     .aws(aws.url())
                     .on(metadata)
                     .args("elb", web)

@@ -46,7 +46,7 @@ class CommandLineTest {
     void whatIsWrongIsNamedAndTheExitIs64(String commandLine, String named) {
         String[] words = commandLine.strip().split(" ");
 
-        Run run = ToolRunner.tool(words[0])
+        Run run = ToolRunner.installed(words[0])
                 .args(Arrays.copyOfRange(words, 1, words.length))
                 .run();
 
@@ -61,7 +61,7 @@ class CommandLineTest {
 
     @Test
     void anEmptyNameInAVariableIsNamedToo() {
-        Run run = ToolRunner.tool("elb-presence").env("ELB_NAME", "a,").run();
+        Run run = ToolRunner.installed("elb-presence").env("ELB_NAME", "a,").run();
 
         assertThat(run.exit()).isEqualTo(64);
         assertThat(run.err()).contains("ELB_NAME has an empty name in it");
@@ -75,7 +75,7 @@ class CommandLineTest {
         "AWS_REGION,no region!,error"
     })
     void nonsenseInAVariableIsNoDefectOfOurs(String variable, String value, String named) {
-        Run run = ToolRunner.tool("elb-presence")
+        Run run = ToolRunner.installed("elb-presence")
                 .args("--register-only", "--aws-retries", "0", "--elb", "web", "--instance-id", "i-1")
                 .env(variable, value)
                 .run();
@@ -86,8 +86,8 @@ class CommandLineTest {
 
     @Test
     void helpAndVersionGoToStdoutAndAre0() {
-        Run help = ToolRunner.tool("elb-presence").args("--help").run();
-        Run version = ToolRunner.tool("elb-presence").args("--version").run();
+        Run help = ToolRunner.installed("elb-presence").args("--help").run();
+        Run version = ToolRunner.installed("elb-presence").args("--version").run();
 
         assertThat(help.exit()).isZero();
         assertThat(help.out()).contains("Usage: elb-presence").contains("--target-group");

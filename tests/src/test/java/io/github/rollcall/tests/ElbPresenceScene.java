@@ -39,7 +39,7 @@ abstract class ElbPresenceScene {
     }
 
     ToolRunner elbPresence(String... args) {
-        return ToolRunner.tool("elb-presence").aws(aws.url()).on(metadata).args(args);
+        return ToolRunner.installed("elb-presence").aws(aws.url()).on(metadata).args(args);
     }
 
     Run started(String... args) {

@@ -1,0 +1,847 @@
+///usr/bin/env true; exec jbang "$0" "$@"
+//DESCRIPTION Turns a tool into a fast, offline command.
+//JAVA 17+
+//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx128m
+//COMPILE_OPTIONS --release 17
+//DEPS io.github.rollcall:rollcall-parent:0.1.0@pom
+//DEPS io.github.rollcall:rollcall:0.1.0
+
+import com.google.gson.JsonElement;
+import com.google.gson.JsonObject;
+import com.google.gson.JsonParseException;
+import com.google.gson.JsonParser;
+import com.sun.net.httpserver.HttpExchange;
+import com.sun.net.httpserver.HttpServer;
+import com.sun.net.httpserver.HttpsConfigurator;
+import com.sun.net.httpserver.HttpsServer;
+import io.github.rollcall.Exit;
+import io.github.rollcall.Failure;
+import io.github.rollcall.Log;
+import io.github.rollcall.LogOptions;
+import io.github.rollcall.Tool;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.net.URLDecoder;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileLock;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.DirectoryNotEmptyException;
+import java.nio.file.FileSystemException;
+import java.nio.file.Files;
+import java.nio.file.LinkOption;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.security.GeneralSecurityException;
+import java.security.KeyStore;
+import java.security.MessageDigest;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HexFormat;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeSet;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import javax.net.ssl.KeyManagerFactory;
+import javax.net.ssl.SSLContext;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Parameters;
+
+@Command(
+        name = "install",
+        header = "Turns a tool into a fast, offline command.",
+        description = {
+            "",
+            "Leaves one command a tool that starts without JBang, Maven or network: its jars, a class archive for the JDK"
+                    + " that runs this, recorded while the tool does its work against stand-ins, and a launcher. Run it"
+                    + " again to upgrade.",
+            ""
+        })
+class Install extends Tool {
+    private static final int MOST_SECONDS = 120;
+
+    @Parameters(paramLabel = "TOOL", arity = "1..*", description = "Such as clustercron.")
+    private List<String> tools;
+
+    @Option(names = "--to", paramLabel = "DIR", description = "Where the command goes (default: ${DEFAULT-VALUE}).")
+    private Path to = Path.of("/usr/local/bin");
+
+    @Option(
+            names = "--lib-dir",
+            paramLabel = "DIR",
+            description = "Where the jars and archives go (default: lib/rollcall beside DIR of --to).")
+    private Path libDir;
+
+    @Option(names = "--remove", description = "Remove the command, and what no other command needs.")
+    private boolean remove;
+
+    @Option(
+            names = "--from",
+            paramLabel = "DIR",
+            description = "The checkout with the tools (default: that of the ./jbang which started this).")
+    private Path checkout;
+
+    Install() {
+        super(LogOptions.daemon());
+    }
+
+    public static void main(String... args) {
+        Tool.main(new Install(), args);
+    }
+
+    @Override
+    public Integer call() throws IOException, InterruptedException {
+        to = to.toAbsolutePath().normalize();
+        libDir = libDir != null
+                ? libDir.toAbsolutePath().normalize()
+                : to.resolveSibling("lib").resolve("rollcall");
+        if (libDir.toString().matches("(?s).*[':\\p{Cntrl}].*")) {
+            throw usage("--lib-dir is '" + libDir + "': expected a path without colons and quotes");
+        }
+        for (String tool : tools) {
+            // A name is part of paths.
+            if (!tool.matches("[a-z][a-z0-9-]*")) {
+                throw usage("'" + tool + "' is no tool's name");
+            }
+        }
+        if (!remove) {
+            List<String> known = catalog();
+            for (String tool : tools) {
+                if (!known.contains(tool)) {
+                    throw usage("no tool is called '" + tool + "': expected one of " + String.join(", ", known));
+                }
+            }
+        }
+        for (String tool : tools) {
+            Launcher launcher = new Launcher(to.resolve(tool));
+            try {
+                if (remove) {
+                    remove(tool, launcher);
+                } else {
+                    install(tool, launcher);
+                }
+            } catch (NoSuchFileException | AccessDeniedException e) {
+                throw new Failure(
+                        Exit.CONFIG,
+                        "cannot write " + e.getFile() + ": run this as root, or give --to and --lib-dir",
+                        e);
+            } catch (FileSystemException e) {
+                throw new Failure(Exit.CONFIG, "cannot write " + e.getMessage(), e);
+            }
+        }
+        return Exit.OK;
+    }
+
+    // --- installing
+
+    private void install(String tool, Launcher launcher) throws IOException, InterruptedException {
+        launcher.mustBeOurs();
+        Log log = Log.of(tool);
+        log.info("building");
+        ask("build", tool);
+        Built built = Built.of(ask("info", "tools", tool), tool);
+        Files.createDirectories(to);
+        try (Store store = Store.open(libDir)) {
+            List<Path> jars = new ArrayList<>();
+            Path generation = store.newGeneration(tool);
+            try {
+                for (Path jar : built.jars()) {
+                    jars.add(store.keep(jar));
+                }
+                Program program = new Program(built.options(), jars, built.mainClass());
+                log.info("recording what it loads", "java", System.getProperty("java.version"));
+                Archive archive = Archive.in(generation);
+                boolean archived = record(tool, program, archive);
+                store.describe(generation, jars);
+                launcher.write(tool, libDir, program.line(archived ? archive.using() : List.of()));
+                store.sweep(tool, generation);
+            } catch (IOException | RuntimeException | InterruptedException e) {
+                Store.delete(generation);
+                throw e;
+            }
+            log.info("installed", "command", launcher.file(), "lib", libDir);
+        }
+    }
+
+    /** Whether there is an archive now; without one a command is slower, and nothing else. */
+    private static boolean record(String tool, Program program, Archive archive) throws InterruptedException {
+        try (StandIns standIns = StandIns.start()) {
+            standIns.rehearse(tool, program, archive.recording());
+            standIns.run(program.line(archive.making()), "nothing");
+            if (!Files.exists(archive.file())) {
+                throw new IOException("the JVM made no archive");
+            }
+            Files.setPosixFilePermissions(archive.file(), PosixFilePermissions.fromString("rw-r--r--"));
+            return true;
+        } catch (IOException | GeneralSecurityException e) {
+            Log.of(tool).warn("has no class archive, and will start slowly", "cause", e.getMessage());
+            return false;
+        } finally {
+            archive.notes().toFile().delete();
+        }
+    }
+
+    // --- removing
+
+    private void remove(String tool, Launcher launcher) throws IOException {
+        if (!Files.exists(launcher.file())) {
+            Log.of(tool).info("is not installed", "command", launcher.file());
+            return;
+        }
+        launcher.mustBeOurs();
+        Path lib = launcher.libDir();
+        Files.delete(launcher.file());
+        try (Store store = Store.open(lib)) {
+            store.sweep(tool, null);
+        }
+        Store.deleteIfEmpty(lib);
+        Log.of(tool).info("removed", "command", launcher.file());
+    }
+
+    // --- asking JBang
+
+    /** The tools of the checkout; not those that only make sense in it. */
+    private List<String> catalog() {
+        if (checkout == null && System.getenv("ROLLCALL_HOME") != null) {
+            checkout = Path.of(System.getenv("ROLLCALL_HOME"));
+        }
+        if (checkout == null) {
+            throw usage("which tools? Start this by the ./jbang of a checkout, or give --from");
+        }
+        checkout = checkout.toAbsolutePath().normalize();
+        try {
+            JsonObject aliases = JsonParser.parseString(Files.readString(checkout.resolve("jbang-catalog.json")))
+                    .getAsJsonObject()
+                    .getAsJsonObject("aliases");
+            return new TreeSet<>(aliases.keySet())
+                    .stream()
+                            .filter(alias -> !List.of("install", "demo").contains(alias))
+                            .toList();
+        } catch (IOException e) {
+            throw usage("--from is '" + checkout + "': expected a checkout with a jbang-catalog.json");
+        } catch (JsonParseException | IllegalStateException | NullPointerException e) {
+            throw new Failure(Exit.DATA, checkout.resolve("jbang-catalog.json") + " is not a catalog", e);
+        }
+    }
+
+    private String ask(String... words) throws IOException, InterruptedException {
+        List<String> line = new ArrayList<>(List.of(checkout.resolve("jbang").toString(), "--quiet"));
+        line.addAll(List.of(words));
+        ProcessBuilder jbang = new ProcessBuilder(line).redirectError(ProcessBuilder.Redirect.INHERIT);
+        // The JDK that the archive is for has to be the one that it is built with.
+        jbang.environment().put("JAVA_HOME", System.getProperty("java.home"));
+        Process process = jbang.start();
+        process.getOutputStream().close();
+        String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        if (process.waitFor() != 0) {
+            throw new Failure(Exit.UNAVAILABLE, "'" + String.join(" ", line) + "' failed, see above");
+        }
+        return out;
+    }
+
+    /** What JBang has made of a script. */
+    private record Built(String mainClass, List<String> options, List<Path> jars) {
+        static Built of(String json, String tool) {
+            try {
+                JsonObject info = JsonParser.parseString(json).getAsJsonObject();
+                List<Path> jars = new ArrayList<>();
+                jars.add(Path.of(info.get("applicationJar").getAsString()));
+                strings(info, "resolvedDependencies").map(Path::of).forEach(jars::add);
+                return new Built(
+                        info.get("mainClass").getAsString(),
+                        strings(info, "runtimeOptions").toList(),
+                        jars);
+            } catch (JsonParseException | IllegalStateException | NullPointerException e) {
+                throw new Failure(Exit.DATA, "JBang does not say what " + tool + " is made of: " + json.strip(), e);
+            }
+        }
+
+        private static Stream<String> strings(JsonObject info, String key) {
+            return info.getAsJsonArray(key).asList().stream().map(JsonElement::getAsString);
+        }
+    }
+
+    // --- the command
+
+    /** A tool as a JVM runs it. */
+    private record Program(List<String> options, List<Path> jars, String mainClass) {
+        static final Path JAVA_HOME = Path.of(System.getProperty("java.home"));
+
+        /** The command line, with these options and the script's own. */
+        List<String> line(List<String> more) {
+            List<String> line =
+                    new ArrayList<>(List.of(JAVA_HOME.resolve("bin/java").toString()));
+            boolean dumps = more.contains("-Xshare:dump") || more.contains("-XX:AOTMode=create");
+            // Only G1 can put objects into an archive; which collector reads them later does not matter.
+            options.stream()
+                    .filter(option -> !dumps || !option.matches("-XX:\\+Use\\w+GC|-Xm[sx].*"))
+                    .forEach(line::add);
+            line.addAll(more);
+            line.add("-cp");
+            line.add(String.join(":", jars.stream().map(Path::toString).toList()));
+            line.add(mainClass);
+            return line;
+        }
+
+        /** As {@link #line}, in the form that is rehearsed. */
+        List<String> rehearsal(List<String> more, List<List<String>> runs) {
+            List<String> line = line(more);
+            line.set(line.size() - 1, "io.github.rollcall.Rehearsal");
+            line.add(mainClass);
+            for (List<String> run : runs) {
+                line.addAll(run);
+                line.add(";;");
+            }
+            return line;
+        }
+    }
+
+    /**
+     * What the JVM remembers of the classes of earlier runs: since JDK 25 an ahead-of-time cache (JEP 483, 514), before
+     * that a class data archive (JEP 310).
+     */
+    private record Archive(Path file, Path notes, boolean aheadOfTime) {
+        static Archive in(Path generation) {
+            return new Archive(
+                    generation.resolve("archive"),
+                    generation.resolve("notes"),
+                    Runtime.version().feature() >= 25);
+        }
+
+        List<String> recording() {
+            return aheadOfTime
+                    ? List.of("-XX:AOTMode=record", "-XX:AOTConfiguration=" + notes)
+                    : List.of("-XX:DumpLoadedClassList=" + notes);
+        }
+
+        List<String> making() {
+            return aheadOfTime
+                    ? List.of("-XX:AOTMode=create", "-XX:AOTConfiguration=" + notes, "-XX:AOTCache=" + file)
+                    : List.of("-Xshare:dump", "-XX:SharedClassListFile=" + notes, "-XX:SharedArchiveFile=" + file);
+        }
+
+        List<String> using() {
+            return List.of(aheadOfTime ? "-XX:AOTCache=" + file : "-XX:SharedArchiveFile=" + file);
+        }
+    }
+
+    /** The command that users type: a few lines of shell, which become the JVM. */
+    private record Launcher(Path file) {
+        private static final String MARK = "# An installed Rollcall command";
+
+        void mustBeOurs() throws IOException {
+            if (Files.exists(file, LinkOption.NOFOLLOW_LINKS) && !lines().contains(MARK)) {
+                throw new Failure(
+                        Exit.CONFIG, file + " is there already and is not ours: move it away, or give another --to");
+            }
+        }
+
+        private String lines() throws IOException {
+            return Files.isRegularFile(file) && Files.size(file) < 1 << 20
+                    ? new String(Files.readAllBytes(file), StandardCharsets.ISO_8859_1)
+                    : "";
+        }
+
+        /** Puts it there at once: who starts it meanwhile gets the old one or the new one. */
+        void write(String tool, Path lib, List<String> line) throws IOException {
+            String java = quoted(line.get(0));
+            // No line of the JVM's own; and what a later JDK does not know any more costs speed, not the start.
+            List<String> words = new ArrayList<>(List.of("-XX:+IgnoreUnrecognizedVMOptions", "-Xlog:disable"));
+            words.addAll(line.subList(1, line.size()));
+            String text =
+                    """
+                    #!/bin/sh
+                    %s: %s. Remove it by: install --remove %s
+                    lib=%s
+                    java=%s
+                    [ -x "$java" ] || java=${JAVA_HOME:+$JAVA_HOME/bin/}java
+                    [ -n "$LC_ALL$LC_CTYPE$LANG" ] || export LC_CTYPE=C.UTF-8
+                    exec "$java" %s "$@"
+                    """
+                            .formatted(
+                                    MARK,
+                                    tool,
+                                    tool,
+                                    quoted(lib.toString()),
+                                    java,
+                                    String.join(
+                                                    " ",
+                                                    words.stream()
+                                                            .map(Launcher::quoted)
+                                                            .toList())
+                                            .replace(quoted(lib + "/"), "$lib/"));
+            Path next = Files.createTempFile(file.getParent(), "." + tool, ".new");
+            try {
+                Files.writeString(next, text);
+                Files.setPosixFilePermissions(next, PosixFilePermissions.fromString("rwxr-xr-x"));
+                Files.move(next, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+            } finally {
+                Files.deleteIfExists(next);
+            }
+        }
+
+        /** Where this command has its jars. */
+        Path libDir() throws IOException {
+            Matcher line = Pattern.compile("(?m)^lib=(.*)$").matcher(lines());
+            if (!line.find()) {
+                throw new Failure(Exit.DATA, file + " does not say where its jars are: expected a line lib=DIR");
+            }
+            return Path.of(line.group(1).replaceAll("^'|'$", ""));
+        }
+
+        /** For a shell. */
+        private static String quoted(String word) {
+            return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
+        }
+    }
+
+    /**
+     * The folder of jars, each there once however many commands use it, and of each command's generations. A generation
+     * that is replaced stays until the next one comes, for the processes that run from it.
+     */
+    private static final class Store implements AutoCloseable {
+        private static final Path LISTED = Path.of("jars");
+        private final Path lib;
+        private final FileChannel channel;
+        private final FileLock lock;
+
+        private Store(Path lib, FileChannel channel) throws IOException {
+            this.lib = lib;
+            this.channel = channel;
+            this.lock = channel.lock();
+        }
+
+        /** Opens it when no other install has it open. */
+        static Store open(Path lib) throws IOException {
+            Files.createDirectories(lib.resolve("jars"));
+            Files.createDirectories(lib.resolve("tools"));
+            return new Store(
+                    lib, FileChannel.open(lib.resolve("lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE));
+        }
+
+        /** A copy of the jar, under a name that tells what is in it. */
+        Path keep(Path jar) throws IOException {
+            byte[] bytes = Files.readAllBytes(jar);
+            String stem = jar.getFileName().toString().replaceAll("\\.jar$", "");
+            Path kept = lib.resolve("jars").resolve(stem + "-" + digest(bytes) + ".jar");
+            if (!Files.exists(kept) || Files.size(kept) != bytes.length) {
+                Path next = Files.createTempFile(lib.resolve("jars"), "new", "");
+                try {
+                    Files.write(next, bytes);
+                    Files.setPosixFilePermissions(next, PosixFilePermissions.fromString("rw-r--r--"));
+                    Files.move(next, kept, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+                } finally {
+                    Files.deleteIfExists(next);
+                }
+            }
+            return kept;
+        }
+
+        private static String digest(byte[] bytes) {
+            try {
+                return HexFormat.of()
+                        .formatHex(MessageDigest.getInstance("SHA-256").digest(bytes), 0, 6);
+            } catch (GeneralSecurityException e) {
+                throw new IllegalStateException(e);
+            }
+        }
+
+        Path newGeneration(String tool) throws IOException {
+            Path all = Files.createDirectories(lib.resolve("tools").resolve(tool));
+            Path generation = Files.createTempDirectory(all, "");
+            Files.setPosixFilePermissions(generation, PosixFilePermissions.fromString("rwxr-xr-x"));
+            return generation;
+        }
+
+        /** Notes which jars it needs. */
+        void describe(Path generation, List<Path> jars) throws IOException {
+            Files.write(
+                    generation.resolve(LISTED),
+                    jars.stream().map(jar -> jar.getFileName().toString()).toList());
+        }
+
+        /** Deletes what nothing needs. @param newest the tool's generation to keep, with the one before; null for none */
+        void sweep(String tool, Path newest) throws IOException {
+            Path all = lib.resolve("tools").resolve(tool);
+            List<Path> old = new ArrayList<>(Files.isDirectory(all) ? list(all) : List.of());
+            old.remove(newest);
+            // One that lists no jars is what an install left that was killed.
+            old.sort(Comparator.comparing((Path generation) -> !Files.exists(generation.resolve(LISTED)))
+                    .thenComparing(generation -> generation.toFile().lastModified(), Comparator.reverseOrder()));
+            old.stream()
+                    .skip(
+                            newest == null
+                                            || old.isEmpty()
+                                            || !Files.exists(old.get(0).resolve(LISTED))
+                                    ? 0
+                                    : 1)
+                    .forEach(Store::delete);
+            deleteIfEmpty(all);
+            TreeSet<String> needed = new TreeSet<>();
+            for (Path others : list(lib.resolve("tools"))) {
+                for (Path generation : list(others)) {
+                    if (Files.exists(generation.resolve(LISTED))) {
+                        needed.addAll(Files.readAllLines(generation.resolve(LISTED)));
+                    }
+                }
+            }
+            for (Path jar : list(lib.resolve("jars"))) {
+                if (!needed.contains(jar.getFileName().toString())) {
+                    Files.delete(jar);
+                }
+            }
+        }
+
+        static void delete(Path folder) {
+            try {
+                for (Path file : list(folder)) {
+                    Files.delete(file);
+                }
+                Files.delete(folder);
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+
+        static void deleteIfEmpty(Path folder) throws IOException {
+            try {
+                Files.deleteIfExists(folder);
+            } catch (DirectoryNotEmptyException stillUsed) {
+                // By another command.
+            }
+        }
+
+        private static List<Path> list(Path folder) throws IOException {
+            try (Stream<Path> files = Files.list(folder)) {
+                return files.toList();
+            }
+        }
+
+        /** Lets others in, and leaves nothing where nothing is installed. */
+        @Override
+        public void close() throws IOException {
+            deleteIfEmpty(lib.resolve("jars"));
+            deleteIfEmpty(lib.resolve("tools"));
+            if (!Files.exists(lib.resolve("jars")) && !Files.exists(lib.resolve("tools"))) {
+                Files.delete(lib.resolve("lock"));
+                deleteIfEmpty(lib);
+            }
+            lock.release();
+            channel.close();
+        }
+    }
+
+    // --- the rehearsal
+
+    /** AWS, the metadata service and etcd on loopback, as far as a rehearsal needs them: every answer is a good one. */
+    private static final class StandIns implements AutoCloseable {
+        private static final String SELF = "i-0a0a0a0a0a0a0a0a0";
+        private static final String OTHER = "i-0b0b0b0b0b0b0b0b0";
+        private static final String PASSWORD = "changeit";
+
+        private final Path folder;
+        private final HttpsServer aws;
+        /** The metadata service, and etcd's client port. */
+        private final HttpServer others;
+
+        private final HttpServer peer;
+        private boolean present = true;
+
+        private StandIns(Path folder) throws IOException, GeneralSecurityException, InterruptedException {
+            this.folder = folder;
+            aws = HttpsServer.create(loopback(), 0);
+            others = HttpServer.create(loopback(), 0);
+            peer = HttpServer.create(loopback(), 0);
+            aws.setHttpsConfigurator(new HttpsConfigurator(certified()));
+            aws.createContext("/", exchange -> answer(exchange, aws(form(exchange))));
+            for (HttpServer plain : List.of(others, peer)) {
+                plain.createContext("/", exchange -> answer(exchange, other(exchange)));
+            }
+            for (HttpServer server : List.of(aws, others, peer)) {
+                server.setExecutor(Executors.newCachedThreadPool());
+                server.start();
+            }
+        }
+
+        static StandIns start() throws IOException, GeneralSecurityException, InterruptedException {
+            Path folder = Files.createTempDirectory("rollcall-install");
+            try {
+                return new StandIns(folder);
+            } catch (IOException | GeneralSecurityException | InterruptedException | RuntimeException e) {
+                Store.delete(folder);
+                throw e;
+            }
+        }
+
+        private static InetSocketAddress loopback() throws IOException {
+            return new InetSocketAddress(InetAddress.getByName("127.0.0.1"), 0);
+        }
+
+        /** A certificate that only the rehearsal trusts, beside all those that the JDK does. */
+        private SSLContext certified() throws IOException, GeneralSecurityException, InterruptedException {
+            Path key = folder.resolve("key");
+            run(
+                    List.of(
+                            Program.JAVA_HOME.resolve("bin/keytool").toString(),
+                            "-genkeypair",
+                            "-alias",
+                            "aws",
+                            "-keyalg",
+                            "EC",
+                            "-dname",
+                            "CN=127.0.0.1",
+                            "-ext",
+                            "san=ip:127.0.0.1",
+                            "-storetype",
+                            "PKCS12",
+                            "-keystore",
+                            key.toString(),
+                            "-storepass",
+                            PASSWORD),
+                    "nothing");
+            KeyStore own = KeyStore.getInstance(key.toFile(), PASSWORD.toCharArray());
+            KeyStore trusted = KeyStore.getInstance(
+                    Program.JAVA_HOME.resolve("lib/security/cacerts").toFile(), PASSWORD.toCharArray());
+            trusted.setCertificateEntry("aws", own.getCertificate("aws"));
+            try (var out = Files.newOutputStream(folder.resolve("trust"))) {
+                trusted.store(out, PASSWORD.toCharArray());
+            }
+            KeyManagerFactory keys = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
+            keys.init(own, PASSWORD.toCharArray());
+            SSLContext context = SSLContext.getInstance("TLS");
+            context.init(keys.getKeyManagers(), null, null);
+            return context;
+        }
+
+        /** Takes the tool through its real work. */
+        void rehearse(String tool, Program program, List<String> recording) throws IOException, InterruptedException {
+            present = !tool.equals("elb-presence");
+            List<String> options = new ArrayList<>(recording);
+            options.add("-Djavax.net.ssl.trustStore=" + folder.resolve("trust"));
+            options.add("-Djavax.net.ssl.trustStorePassword=" + PASSWORD);
+            run(program.rehearsal(options, runs(tool)), ": ready");
+        }
+
+        /** What is rehearsed, as command lines. */
+        private List<List<String>> runs(String tool) throws IOException {
+            String data = folder.resolve("no-data").toString();
+            return switch (tool) {
+                case "elb-presence" ->
+                    List.of(
+                            List.of("--elb", "web", "--target-group", "api", "--status"),
+                            List.of(
+                                    "--elb",
+                                    "web",
+                                    "--target-group",
+                                    "api",
+                                    "--drain-timeout",
+                                    "5s",
+                                    "--http",
+                                    "127.0.0.1:" + freePort()));
+                case "clustercron" ->
+                    List.of(
+                            List.of("-v", "elb", "web", "true"),
+                            List.of("-v", "-o", "alb", "api", "true"),
+                            List.of("-v", "--slot", "1h", "--job", "one", "elb", "web", "true"));
+                case "etcd-aws-cluster" ->
+                    List.of(
+                            List.of("--data-dir", data, "--asg", "one"),
+                            List.of(
+                                    "--data-dir",
+                                    data,
+                                    "--client-port",
+                                    String.valueOf(others.getAddress().getPort()),
+                                    "--peer-port",
+                                    String.valueOf(peer.getAddress().getPort())));
+                default -> List.of(List.of("--version"));
+            };
+        }
+
+        private static int freePort() throws IOException {
+            try (ServerSocket socket = new ServerSocket()) {
+                socket.bind(loopback());
+                return socket.getLocalPort();
+            }
+        }
+
+        /** Runs it to its end, which comes by SIGTERM when it has said {@code last}. */
+        void run(List<String> line, String last) throws IOException, InterruptedException {
+            ProcessBuilder builder =
+                    new ProcessBuilder(line).directory(folder.toFile()).redirectErrorStream(true);
+            String path = System.getenv("PATH");
+            builder.environment().clear();
+            builder.environment().putAll(environment());
+            if (path != null) {
+                builder.environment().put("PATH", path);
+            }
+            Process process = builder.start();
+            process.getOutputStream().close();
+            var tooLong = process.onExit().orTimeout(MOST_SECONDS, TimeUnit.SECONDS);
+            tooLong.exceptionally(e -> process.destroyForcibly());
+            List<String> said = new ArrayList<>();
+            try (BufferedReader out = process.inputReader()) {
+                for (String text = out.readLine(); text != null; text = out.readLine()) {
+                    said.add(text);
+                    Log.of("rehearsal").debug(text);
+                    if (text.contains(last)) {
+                        // Process.destroy would close what it says after that.
+                        process.toHandle().destroy();
+                    }
+                }
+            }
+            if (process.waitFor() != 0) {
+                throw new IOException("exit " + process.exitValue() + " of a rehearsal, which said last: "
+                        + (said.isEmpty() ? "nothing" : said.get(said.size() - 1)));
+            }
+        }
+
+        private Map<String, String> environment() {
+            String url = "http://127.0.0.1:" + others.getAddress().getPort();
+            Map<String, String> environment = new LinkedHashMap<>();
+            environment.put("HOME", folder.toString());
+            environment.put("LC_CTYPE", "C.UTF-8");
+            environment.put(
+                    "AWS_ENDPOINT_URL", "https://127.0.0.1:" + aws.getAddress().getPort());
+            environment.put("AWS_EC2_METADATA_SERVICE_ENDPOINT", url);
+            environment.put("ETCDCTL_ENDPOINTS", url);
+            environment.put("NOTIFY_SOCKET", folder.resolve("nobody").toString());
+            return environment;
+        }
+
+        // --- what they answer
+
+        private static void answer(HttpExchange exchange, String text) throws IOException {
+            byte[] body = text.getBytes(StandardCharsets.UTF_8);
+            exchange.getResponseHeaders().set("Content-Type", text.startsWith("<") ? "text/xml" : "application/json");
+            exchange.getResponseHeaders().set("X-Etcd-Cluster-Id", "c");
+            exchange.sendResponseHeaders(200, body.length);
+            exchange.getResponseBody().write(body);
+            exchange.close();
+        }
+
+        private static Map<String, String> form(HttpExchange exchange) throws IOException {
+            Map<String, String> form = new LinkedHashMap<>();
+            try (InputStream in = exchange.getRequestBody()) {
+                for (String pair : new String(in.readAllBytes(), StandardCharsets.UTF_8).split("&")) {
+                    String[] both = pair.split("=", 2);
+                    form.put(both[0], both.length < 2 ? "" : URLDecoder.decode(both[1], StandardCharsets.UTF_8));
+                }
+            }
+            return form;
+        }
+
+        /** AWS's query APIs. */
+        private synchronized String aws(Map<String, String> form) {
+            String action = form.getOrDefault("Action", "");
+            if (action.startsWith("Register")) {
+                present = true;
+            } else if (action.startsWith("Deregister")) {
+                present = false;
+            }
+            String result =
+                    switch (action) {
+                        case "DescribeInstanceHealth" ->
+                            "<InstanceStates><member><InstanceId>" + SELF + "</InstanceId><State>"
+                                    + (present ? "InService" : "OutOfService")
+                                    + "</State><ReasonCode>N/A</ReasonCode><Description>"
+                                    + (present ? "N/A" : "Instance is not currently registered with the LoadBalancer")
+                                    + "</Description></member></InstanceStates>";
+                        case "DescribeTargetGroups" ->
+                            "<TargetGroups><member><TargetGroupArn>arn:aws:elasticloadbalancing:us-east-1:123456789012:"
+                                    + "targetgroup/api/0123456789abcdef</TargetGroupArn><TargetGroupName>api</TargetGroupName>"
+                                    + "<Protocol>HTTP</Protocol><Port>80</Port><TargetType>instance</TargetType></member>"
+                                    + "</TargetGroups>";
+                        case "DescribeTargetHealth" ->
+                            "<TargetHealthDescriptions><member><Target><Id>" + SELF + "</Id><Port>80</Port></Target>"
+                                    + "<TargetHealth><State>" + (present ? "healthy" : "unused") + "</State>"
+                                    + (present ? "" : "<Reason>Target.NotRegistered</Reason>")
+                                    + "</TargetHealth></member></TargetHealthDescriptions>";
+                        case "DescribeAutoScalingInstances" ->
+                            "<AutoScalingInstances><member><InstanceId>" + SELF + "</InstanceId>"
+                                    + "<AutoScalingGroupName>two</AutoScalingGroupName></member></AutoScalingInstances>";
+                        case "DescribeAutoScalingGroups" ->
+                            group(form.getOrDefault("AutoScalingGroupNames.member.1", "two"));
+                        default -> "";
+                    };
+            return action.equals("DescribeInstances")
+                    ? "<DescribeInstancesResponse><reservationSet><item><instancesSet>" + instance(SELF, "127.0.0.2")
+                            + instance(OTHER, "127.0.0.1")
+                            + "</instancesSet></item></reservationSet></DescribeInstancesResponse>"
+                    : "<" + action + "Response><" + action + "Result>" + result + "</" + action
+                            + "Result><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></" + action
+                            + "Response>";
+        }
+
+        private static String group(String name) {
+            List<String> ids = name.equals("one") ? List.of(SELF) : List.of(SELF, OTHER);
+            String members = String.join(
+                    "",
+                    ids.stream()
+                            .map(id -> "<member><InstanceId>" + id + "</InstanceId><LifecycleState>InService"
+                                    + "</LifecycleState><HealthStatus>Healthy</HealthStatus></member>")
+                            .toList());
+            return "<AutoScalingGroups><member><AutoScalingGroupName>" + name
+                    + "</AutoScalingGroupName><DesiredCapacity>"
+                    + ids.size() + "</DesiredCapacity><Instances>" + members
+                    + "</Instances></member></AutoScalingGroups>";
+        }
+
+        private static String instance(String id, String address) {
+            return "<item><instanceId>" + id + "</instanceId><instanceState><code>16</code><name>running</name>"
+                    + "</instanceState><privateIpAddress>" + address + "</privateIpAddress></item>";
+        }
+
+        /** The metadata service, with the role's credentials, and etcd by its gateway and its peer port. */
+        private String other(HttpExchange exchange) {
+            String path = exchange.getRequestURI().getPath();
+            String header = "{\"header\":{\"cluster_id\":\"12\",\"member_id\":\"11\",\"revision\":\"1\"}";
+            int peerPort = peer.getAddress().getPort();
+            String member = "{\"ID\":\"11\",\"name\":\"" + OTHER + "\",\"peerURLs\":[\"http://127.0.0.1:" + peerPort
+                    + "\"],\"clientURLs\":[\"http://127.0.0.1:"
+                    + others.getAddress().getPort() + "\"]}";
+            return switch (path) {
+                case "/latest/api/token" -> "token";
+                case "/latest/dynamic/instance-identity/document" ->
+                    "{\"instanceId\":\"" + SELF + "\",\"region\":\"us-east-1\",\"privateIp\":\"127.0.0.2\"}";
+                case "/latest/meta-data/iam/security-credentials/" -> "role";
+                case "/latest/meta-data/iam/security-credentials/role" ->
+                    "{\"Code\":\"Success\",\"AccessKeyId\":\"AKIDEXAMPLE\",\"SecretAccessKey\":\"secret\","
+                            + "\"Token\":\"token\",\"Expiration\":\""
+                            + Instant.now().plus(Duration.ofHours(6)) + "\"}";
+                case "/v3/lease/grant" -> header + ",\"ID\":\"7\",\"TTL\":\"60\"}";
+                case "/v3/kv/txn" -> header + ",\"succeeded\":true}";
+                case "/v3/maintenance/status" -> header + ",\"leader\":\"11\",\"raftAppliedIndex\":\"9\"}";
+                case "/v3/cluster/member/list" -> header + ",\"members\":[" + member + "]}";
+                case "/v3/cluster/member/add" ->
+                    header + ",\"members\":[" + member + ",{\"ID\":\"10\",\"peerURLs\":[\"http://127.0.0.2:" + peerPort
+                            + "\"]}]}";
+                case "/members" -> "[" + member.replace("\"ID\":\"11\"", "\"id\":11") + "]";
+                default -> header + "}";
+            };
+        }
+
+        @Override
+        public void close() throws IOException {
+            aws.stop(0);
+            others.stop(0);
+            peer.stop(0);
+            Store.delete(folder);
+        }
+    }
+}
