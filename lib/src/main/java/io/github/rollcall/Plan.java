@@ -16,7 +16,8 @@ import java.util.Set;
  * no       yes     upsert-only                nothing
  * </pre>
  *
- * <p>Then the {@link Guards} look at what would be deregistered, and hold it back as a whole where it goes past them.
+ * <p>What AWS refuses is left out for a while, and never leaves a load balancer empty that is to have members: then those
+ * that it has stay. Then the {@link Guards} look at what would be deregistered, and hold it back as a whole where it goes past them.
  * Doing what a plan says and planning again gives an empty plan.
  *
  * @param heldBack what would be deregistered if the guards let it
@@ -47,10 +48,18 @@ public record Plan(Set<Member> register, Set<Member> deregister, Set<Member> hel
      * @param desired who is to be in it
      * @param actual who is in it
      * @param owned those that lbmanager itself has added; matters with {@link Policy#OWNED} only
+     * @param refused those that are not to be registered now, because AWS has just refused them
      */
-    public static Plan of(Set<Member> desired, Set<Member> actual, Set<Member> owned, Policy policy, Guards guards) {
+    public static Plan of(
+            Set<Member> desired,
+            Set<Member> actual,
+            Set<Member> owned,
+            Set<Member> refused,
+            Policy policy,
+            Guards guards) {
         Set<Member> register = new HashSet<>(desired);
         register.removeAll(actual);
+        register.removeAll(refused);
         Set<Member> deregister = new HashSet<>(actual);
         deregister.removeAll(desired);
         deregister.removeIf(member -> !policy.mayRemove(member, owned));

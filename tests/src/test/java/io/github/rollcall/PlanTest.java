@@ -36,10 +36,10 @@ class PlanTest {
     })
     void syncMakesTheActualMembersTheDesiredOnes(
             String name, String desired, String actual, String owned, String register, String deregister) {
-        Plan plan = Plan.of(set(desired), set(actual), set(owned), SYNC, Guards.NONE);
+        Plan plan = Plan.of(set(desired), set(actual), set(owned), Set.of(), SYNC, Guards.NONE);
 
         assertThat(plan).isEqualTo(new Plan(set(register), set(deregister), Set.of(), null));
-        assertThat(Plan.of(set(desired), done(plan, actual), set(owned), SYNC, Guards.NONE)
+        assertThat(Plan.of(set(desired), done(plan, actual), set(owned), Set.of(), SYNC, Guards.NONE)
                         .isEmpty())
                 .as("second round")
                 .isTrue();
@@ -54,13 +54,13 @@ class PlanTest {
     })
     void ownedRemovesOnlyWhatLbmanagerItselfAdded(
             String name, String desired, String actual, String owned, String register, String deregister) {
-        assertThat(Plan.of(set(desired), set(actual), set(owned), OWNED, Guards.NONE))
+        assertThat(Plan.of(set(desired), set(actual), set(owned), Set.of(), OWNED, Guards.NONE))
                 .isEqualTo(new Plan(set(register), set(deregister), Set.of(), null));
     }
 
     @Test
     void upsertOnlyNeverRemoves() {
-        assertThat(Plan.of(set("a"), set("b c"), set("b"), UPSERT_ONLY, Guards.NONE))
+        assertThat(Plan.of(set("a"), set("b c"), set("b"), Set.of(), UPSERT_ONLY, Guards.NONE))
                 .isEqualTo(new Plan(set("a"), Set.of(), Set.of(), null));
     }
 
@@ -75,7 +75,7 @@ class PlanTest {
     })
     void minMembersHoldsBackAChangeThatLeavesFewer(
             String name, String desired, String actual, String register, String deregister, String heldBack) {
-        Plan plan = Plan.of(set(desired), set(actual), set(""), SYNC, AT_LEAST_2);
+        Plan plan = Plan.of(set(desired), set(actual), Set.of(), Set.of(), SYNC, AT_LEAST_2);
 
         assertThat(plan.register()).isEqualTo(set(register));
         assertThat(plan.deregister()).isEqualTo(set(deregister));
@@ -99,7 +99,7 @@ class PlanTest {
         Set<Member> desired = new HashSet<>(actual);
         desired.removeAll(numbered(removals));
 
-        Plan plan = Plan.of(desired, actual, Set.of(), SYNC, new Guards(0, Limit.parse(limit), null));
+        Plan plan = Plan.of(desired, actual, Set.of(), Set.of(), SYNC, new Guards(0, Limit.parse(limit), null));
 
         assertThat(plan.deregister().isEmpty()).isEqualTo(held);
         assertThat(plan.heldBack().size()).isEqualTo(held ? removals : 0);
@@ -110,9 +110,32 @@ class PlanTest {
         }
     }
 
+    @ParameterizedTest(name = "{0}")
+    @CsvSource({
+        "the only new one,            b,     a,     b,   '', '', a",
+        "one of the new ones,         b c,   a,     b,   c,  a,  ''",
+        "another one is there,        a b,   a x,   b,   '', x,  ''",
+        "nothing is to be there,      '',    a,     '',  '', a,  ''",
+    })
+    void whatAwsRefusesNeverLeavesALoadBalancerEmpty(
+            String name,
+            String desired,
+            String actual,
+            String refused,
+            String register,
+            String deregister,
+            String heldBack) {
+        Plan plan = Plan.of(set(desired), set(actual), Set.of(), set(refused), SYNC, Guards.NONE);
+
+        assertThat(plan.register()).isEqualTo(set(register));
+        assertThat(plan.deregister()).isEqualTo(set(deregister));
+        assertThat(plan.heldBack()).isEqualTo(set(heldBack));
+    }
+
     @Test
     void aResetHoldsBackEveryRemovalAndNoAddition() {
-        Plan plan = Plan.of(set("a c"), set("a b"), Set.of(), SYNC, new Guards(0, null, "etcd is another one"));
+        Plan plan =
+                Plan.of(set("a c"), set("a b"), Set.of(), Set.of(), SYNC, new Guards(0, null, "etcd is another one"));
 
         assertThat(plan).isEqualTo(new Plan(set("c"), Set.of(), set("b"), "etcd is another one"));
     }
