@@ -15,10 +15,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import org.awaitility.Awaitility;
 
-/**
- * A real etcd of one member, from the PATH or from {@code ROLLCALL_DEBIAN}, where tests/run unpacks Debian's package.
- * Thread-safe.
- */
+/** A real etcd of one member. Thread-safe. */
 public final class EtcdServer implements AutoCloseable {
     private final Path data;
     private final int port = Servers.freePort();
