@@ -115,13 +115,23 @@ public final class AwsOptions {
      *     that should have said it is away; and configuration when variables or profiles make no sense
      */
     public <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
+        return client(builder, region(), retryStrategy());
+    }
+
+    /** As {@link #client(AwsClientBuilder)} for a region of its own, called at this pace. */
+    public <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(
+            B builder, String region, Pace pace) {
+        return client(builder, region, pace.paced(retryStrategy()));
+    }
+
+    private <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(
+            B builder, String where, RetryStrategy retryStrategy) {
         // IMDSv1 answers whoever can make this host send a GET; the SDK would fall back to it for credentials.
         System.setProperty(SdkSystemSetting.AWS_EC2_METADATA_V1_DISABLED.property(), "true");
         String variable = System.getenv("AWS_ENDPOINT_URL");
         if (endpoint == null && variable != null && !variable.isBlank()) {
             endpoint = url("AWS_ENDPOINT_URL", variable);
         }
-        String where = region();
         return AwsCall.of(() -> {
             builder.region(Region.of(where))
                     .credentialsProvider(credentials())
@@ -129,7 +139,7 @@ public final class AwsOptions {
                             .connectionTimeout(timeout)
                             .socketTimeout(timeout))
                     .overrideConfiguration(c -> c.apiCallAttemptTimeout(timeout)
-                            .retryStrategy(retryStrategy())
+                            .retryStrategy(retryStrategy)
                             .addExecutionInterceptor(new Attempts()));
             if (endpoint != null) {
                 builder.endpointOverride(endpoint);
