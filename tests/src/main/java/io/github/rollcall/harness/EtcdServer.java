@@ -20,10 +20,7 @@ import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.awaitility.Awaitility;
 
-/**
- * A real etcd, from the PATH or from {@code ROLLCALL_DEBIAN}, where tests/run unpacks Debian's package: by itself, or one
- * member of several. Thread-safe.
- */
+/** A real etcd: by itself, or one member of several. Thread-safe. */
 public final class EtcdServer implements AutoCloseable {
     private final Path data;
     private final int port = Servers.freePort();
