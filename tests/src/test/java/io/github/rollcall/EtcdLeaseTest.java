@@ -103,8 +103,7 @@ class EtcdLeaseTest {
         lease.want(KEYS);
         awaitOrder(lease);
         long revision = etcd.revision();
-        await().during(Duration.ofSeconds(11))..until(() -> etcd.all("/p/")
-                .equals(KEYS));
+        await().during(Duration.ofSeconds(11)).until(() -> etcd.all("/p/").equals(KEYS));
 
         assertThat(watcher.now()).isEqualTo(new TreeMap<>(KEYS));
         assertThat(watcher.events()).hasSize(2);
