@@ -362,10 +362,8 @@ class LbManager extends Tool {
             reset = acceptReset || cluster == null || cluster.equals(prefix.cluster()) ? null : resetSentence(cluster);
             managed.keySet().forEach(b -> keys.balancers.computeIfAbsent(b, name -> new HashMap<>()));
             Map<String, Set<BalancerName>> groups = new TreeMap<>();
-            keys.balancers
-                    .keySet()
-                    .forEach(b -> groups.computeIfAbsent(b.kind() + b.region(), g -> new HashSet<>())
-                            .add(b));
+            keys.balancers.keySet().forEach(b -> groups.computeIfAbsent(b.kind() + b.region(), g -> new HashSet<>())
+                    .add(b));
             inParallel(groups.values(), names -> {
                 BalancerName any = names.iterator().next();
                 Map<BalancerName, Reading> read = of(any).members(names);
@@ -488,8 +486,9 @@ class LbManager extends Tool {
         Survey survey = new Survey();
         Map<BalancerName, List<MemberHealth>> health = new ConcurrentHashMap<>();
         List<BalancerName> names = survey.readings.keySet().stream().sorted().toList();
-        List<BalancerName> known =
-                names.stream().filter(b -> survey.readings.get(b).problem() == null).toList();
+        List<BalancerName> known = names.stream()
+                .filter(b -> survey.readings.get(b).problem() == null)
+                .toList();
         inParallel(known, b -> health.put(b, of(b).health(b)));
         Table table = new Table("LOAD BALANCER", "CLASS", "MEMBER", "KEY", "REGISTERED", "HEALTH");
         JsonArray all = new JsonArray();
@@ -520,9 +519,7 @@ class LbManager extends Tool {
                             row.actual ? "yes" : "no",
                             row.health == null
                                     ? "-"
-                                    : (row.health.state().words() + " "
-                                                    + row.health.description())
-                                            .strip());
+                                    : (row.health.state().words() + " " + row.health.description()).strip());
                 }
             }
             object.add("members", members);
@@ -570,13 +567,12 @@ class LbManager extends Tool {
             System.out.println("would remove " + all + " keys below " + configPath);
             return Exit.OK;
         }
-        JsonObject answer = new EtcdTxn().deleteRange(configPath + "/", configPath + "0").commit(etcd);
-        JsonObject deleted = answer.getAsJsonArray("responses")
-                .get(0)
-                .getAsJsonObject()
-                .getAsJsonObject("response_delete_range");
-        System.out.println("removed " + (deleted.has("deleted") ? deleted.get("deleted").getAsLong() : 0)
-                + " keys below " + configPath);
+        JsonObject answer =
+                new EtcdTxn().deleteRange(configPath + "/", configPath + "0").commit(etcd);
+        JsonObject deleted =
+                answer.getAsJsonArray("responses").get(0).getAsJsonObject().getAsJsonObject("response_delete_range");
+        System.out.println("removed "
+                + (deleted.has("deleted") ? deleted.get("deleted").getAsLong() : 0) + " keys below " + configPath);
         return Exit.OK;
     }
 
@@ -671,7 +667,8 @@ class LbManager extends Tool {
     private MemberHealth healthOf(BalancerName b, Member member) {
         return of(b).health(b).stream()
                 .filter(h -> h.member().id().equals(member.id())
-                        && (member.port() == null || member.port().equals(h.member().port())))
+                        && (member.port() == null
+                                || member.port().equals(h.member().port())))
                 .findFirst()
                 .orElse(new MemberHealth(member, State.ABSENT, "", ""));
     }
@@ -899,8 +896,7 @@ class LbManager extends Tool {
         } catch (Failure f) {
             log.debug(f.getMessage());
         }
-        Map<Group, List<Balancer>> byGroup =
-                balancers.values().stream().collect(Collectors.groupingBy(b -> b.group));
+        Map<Group, List<Balancer>> byGroup = balancers.values().stream().collect(Collectors.groupingBy(b -> b.group));
         byGroup.forEach(Group::read);
     }
 
@@ -1215,8 +1211,8 @@ class LbManager extends Tool {
             }
             Set<Member> desired = complete(roll.members(), now.port());
             refused.keySet().retainAll(desired);
-            Plan next =
-                    Plan.of(desired, now.members(), owned, refused.keySet(), policy, new Guards(minMembers, limit, reset));
+            Plan next = Plan.of(
+                    desired, now.members(), owned, refused.keySet(), policy, new Guards(minMembers, limit, reset));
             tellHeldBack(next);
             plan = next;
             if (next.isEmpty()) {
@@ -1418,8 +1414,8 @@ class LbManager extends Tool {
                 .name(name)
                 .help(help)
                 .labelNames("load_balancer")
-                .callback(gauge ->
-                        balancers.values().forEach(b -> gauge.call(value.applyAsDouble(b), b.name.toString())))
+                .callback(
+                        gauge -> balancers.values().forEach(b -> gauge.call(value.applyAsDouble(b), b.name.toString())))
                 .register(registry);
     }
 
