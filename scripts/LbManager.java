@@ -295,19 +295,20 @@ class LbManager extends Tool {
         if ((key != null) != (action == Action.announce)) {
             throw usage(key == null ? "announce needs a KEY" : "'" + key + "' is too much: only announce takes a KEY");
         }
-        for (Duration time : new Duration[] {resync, switchTimeout, ttl}) {
-            if (time != null && time.isZero()) {
-                throw usage("a duration of 0 makes no sense here: expected more");
-            }
-        }
-        if (concurrency < 1 || !(awsRate > 0) || minMembers < 0) {
-            throw usage("--concurrency and --aws-rate are more than 0, --min-members is not negative");
-        }
-        if (ttl.compareTo(Duration.ofSeconds(2)) < 0) {
-            throw usage("--ttl is " + Durations.format(ttl) + ": expected at least 2s");
-        }
-        if (json && action != Action.status || await && action != Action.announce || once && action != Action.run) {
-            throw usage("--json is for status, --wait for announce, --once for run");
+        check(!resync.isZero(), "--resync is 0: expected more");
+        check(switchTimeout == null || !switchTimeout.isZero(), "--switch-timeout is 0: expected more");
+        check(ttl.toSeconds() >= 2, "--ttl is " + Durations.format(ttl) + ": expected at least 2s");
+        check(concurrency > 0, "--concurrency is " + concurrency + ": expected more");
+        check(awsRate > 0, "--aws-rate is " + awsRate + ": expected more");
+        check(minMembers >= 0, "--min-members is " + minMembers + ": expected 0 or more");
+        check(!json || action == Action.status, "--json is for status");
+        check(!await || action == Action.announce, "--wait is for announce");
+        check(!once || action == Action.run, "--once is for run");
+    }
+
+    private void check(boolean holds, String sentence) {
+        if (!holds) {
+            throw usage(sentence);
         }
     }
 

@@ -63,8 +63,10 @@ public record Plan(Set<Member> register, Set<Member> deregister, Set<Member> hel
         Set<Member> deregister = new HashSet<>(actual);
         deregister.removeAll(desired);
         deregister.removeIf(member -> !policy.mayRemove(member, owned));
-        String why =
-                guards.objection(deregister.size(), actual.size(), actual.size() + register.size() - deregister.size());
+        int after = actual.size() + register.size() - deregister.size();
+        String why = after == 0 && !desired.isEmpty() && !deregister.isEmpty()
+                ? "AWS takes none of those that are to be there instead"
+                : guards.objection(deregister.size(), actual.size(), after);
         return why == null
                 ? new Plan(Set.copyOf(register), Set.copyOf(deregister), Set.of(), null)
                 : new Plan(Set.copyOf(register), Set.of(), Set.copyOf(deregister), why);
