@@ -902,7 +902,7 @@ class LbManager extends Tool {
     }
 
     private void considerReadiness() {
-        if (!ready && isRead && (acting || leadership != null)) {
+        if (!once && !ready && isRead && (acting || leadership != null)) {
             ready = true;
             log.info("ready", "leads", leadership == null ? null : acting);
             Systemd.ready("manages " + balancers.size() + " load balancers");
