@@ -241,6 +241,8 @@ class LbManager extends Tool {
     private static final Duration FIRST_LOOK = Duration.ofMillis(250);
     private static final Duration LAST_LOOK = Duration.ofSeconds(5);
     private static final int SOMETHING = 2;
+    /** What is remembered in place of a cluster's id as long as nobody has accepted its reset. */
+    private static final String RESET_OF = "reset of ";
 
     private final Log log = Log.of("lbmanager");
     private Plan.Policy policy;
@@ -359,8 +361,10 @@ class LbManager extends Tool {
             EtcdPrefix prefix = new EtcdPrefix(etcd, configPath + "/", resync, keys);
             prefix.readOnce();
             managed = remembered.managed();
-            String cluster = remembered.cluster();
-            reset = acceptReset || cluster == null || cluster.equals(prefix.cluster()) ? null : resetSentence(cluster);
+            Remembered.Cluster cluster = remembered.cluster();
+            reset = acceptReset || cluster == null || cluster.id().equals(prefix.cluster())
+                    ? null
+                    : resetSentence(cluster);
             managed.keySet().forEach(b -> keys.balancers.computeIfAbsent(b, name -> new HashMap<>()));
             Map<String, Set<BalancerName>> groups = new TreeMap<>();
             keys.balancers.keySet().forEach(b -> groups.computeIfAbsent(b.kind() + b.region(), g -> new HashSet<>())
@@ -715,6 +719,9 @@ class LbManager extends Tool {
     /** Why removals wait in all load balancers, or null. */
     private volatile String reset;
 
+    /** etcd's revision when that was found out. */
+    private volatile long resetAt;
+
     private volatile boolean ready;
 
     private int manage() throws InterruptedException {
@@ -786,9 +793,11 @@ class LbManager extends Tool {
             revisions.forEach((etcdKey, revision) -> {
                 try {
                     BalancerKey parsed = parse(etcdKey);
-                    Balancer b = balancers.computeIfAbsent(parsed.balancer(), Balancer::new);
-                    b.key(etcdKey, revision, parsed);
-                    touched.add(b);
+                    touched.add(balancers.compute(parsed.balancer(), (name, there) -> {
+                        Balancer b = there == null ? new Balancer(name) : there;
+                        b.key(etcdKey, revision, parsed);
+                        return b;
+                    }));
                 } catch (IllegalArgumentException e) {
                     if (revision == EtcdPrefix.GONE) {
                         malformed.remove(etcdKey);
@@ -813,7 +822,8 @@ class LbManager extends Tool {
         public void reset(String why) {
             acting = false;
             reset = why;
-            balancers.values().forEach(b -> b.managed = false);
+            resetAt = prefix.revision();
+            balancers.values().forEach(b -> b.toBeRemembered |= b.managed);
             if (!acceptReset) {
                 log.error(why + ": removals wait until it is started again with --accept-reset");
             }
@@ -823,9 +833,9 @@ class LbManager extends Tool {
         }
     }
 
-    private static String resetSentence(String cluster) {
+    private static String resetSentence(Remembered.Cluster cluster) {
         return "etcd is not the one that it was, or was put back to an earlier state (--accept-reset): before, its"
-                + " cluster id was " + cluster.replace("reset of ", "");
+                + " cluster id was " + cluster.id().replace(RESET_OF, "");
     }
 
     private void takeUpSoon() {
@@ -850,15 +860,18 @@ class LbManager extends Tool {
         }
         settleReset();
         Map<BalancerName, Set<Member>> managed = remembered.managed();
-        managed.forEach((name, owned) -> {
-            Balancer b = balancers.computeIfAbsent(name, Balancer::new);
-            b.managed = true;
-            b.owned = owned;
-        });
+        managed.keySet().forEach(name -> balancers.computeIfAbsent(name, Balancer::new));
         List<Balancer> all = List.copyOf(balancers.values());
-        List<Balancer> newOnes = all.stream().filter(b -> !b.managed).toList();
+        List<Balancer> newOnes = all.stream()
+                .filter(b -> !managed.containsKey(b.name) && (b.toBeRemembered || b.desiredMembers() > 0))
+                .toList();
         remembered.manage(newOnes.stream().map(b -> b.name).toList());
-        newOnes.forEach(b -> b.managed = true);
+        for (Balancer b : all) {
+            b.managed = managed.containsKey(b.name) || newOnes.contains(b);
+            b.owned = managed.getOrDefault(b.name, Set.of());
+            b.toBeRemembered = false;
+            b.actual = null;
+        }
         acting = true;
         Map<Group, List<Balancer>> byGroup = all.stream().collect(Collectors.groupingBy(b -> b.group));
         byGroup.forEach(Group::read);
@@ -867,19 +880,20 @@ class LbManager extends Tool {
 
     /** Whether removals have to wait because of what etcd is; and what is to be remembered of that. */
     private void settleReset() {
-        String accepted = remembered.cluster();
+        Remembered.Cluster stored = remembered.cluster();
         String now = prefix.cluster();
-        if (acceptReset || accepted == null && reset == null) {
-            if (!now.equals(accepted)) {
+        if (acceptReset || stored == null && reset == null) {
+            if (stored == null || !now.equals(stored.id())) {
                 remembered.setCluster(now);
             }
             reset = null;
+        } else if (reset != null && stored != null && now.equals(stored.id()) && stored.revision() > resetAt) {
+            log.info("reset accepted, removals go on");
+            reset = null;
         } else if (reset != null) {
-            if (accepted == null || accepted.equals(now)) {
-                remembered.setCluster("reset of " + now);
-            }
-        } else if (!now.equals(accepted)) {
-            reset = resetSentence(accepted);
+            remembered.setCluster(RESET_OF + now);
+        } else if (!now.equals(stored.id())) {
+            reset = resetSentence(stored);
             log.error(reset + ": removals wait until it is started again with --accept-reset");
         }
     }
@@ -890,9 +904,8 @@ class LbManager extends Tool {
             return;
         }
         try {
-            if (reset != null && prefix.cluster().equals(remembered.cluster())) {
-                log.info("reset accepted, removals go on");
-                reset = null;
+            if (reset != null) {
+                settleReset();
             }
         } catch (Failure f) {
             log.debug(f.getMessage());
@@ -1026,6 +1039,9 @@ class LbManager extends Tool {
         /** Whether etcd remembers that it is managed. */
         volatile boolean managed;
 
+        /** Whether it was managed before etcd was reset, and etcd may not remember that. */
+        volatile boolean toBeRemembered;
+
         /** Those that lbmanager itself has added; kept with --policy owned only. */
         volatile Set<Member> owned = Set.of();
 
@@ -1038,9 +1054,12 @@ class LbManager extends Tool {
         private int changes;
         private volatile Plan plan = new Plan(Set.of(), Set.of(), Set.of(), null);
         private int refusals;
+        private ScheduledFuture<?> retry;
 
         /** Since when the new member of class single is waited for, or null. */
         private Instant switching;
+
+        private Member newcomer;
 
         private Duration look = FIRST_LOOK;
 
@@ -1174,7 +1193,7 @@ class LbManager extends Tool {
                 return false;
             }
             try {
-                letGo("does not exist any more");
+                letGo(problem.getMessage());
                 return true;
             } catch (Failure f) {
                 return false;
@@ -1196,7 +1215,7 @@ class LbManager extends Tool {
             Roll roll = roll();
             if (!managed) {
                 if (roll.memberClass() == null) {
-                    balancers.remove(name, this);
+                    leave();
                     return;
                 }
                 remembered.manage(List.of(name));
@@ -1222,7 +1241,8 @@ class LbManager extends Tool {
             }
             if (roll.memberClass() == null && !remembered.isManaged(name)) {
                 log.info("let go: nothing is remembered of it any more");
-                balancers.remove(name, this);
+                managed = false;
+                leave();
                 return;
             }
             change(roll, next, now);
@@ -1231,7 +1251,9 @@ class LbManager extends Tool {
         private void settled(Roll roll, Reading now) {
             switching = null;
             trouble.over();
-            lastSuccess = Instant.now();
+            if (refused.isEmpty() && plan.heldBack().isEmpty()) {
+                lastSuccess = Instant.now();
+            }
             if (roll.memberClass() == null && plan.heldBack().isEmpty()) {
                 letGo(now.members().isEmpty() ? "empty" : "no keys");
             }
@@ -1244,13 +1266,19 @@ class LbManager extends Tool {
             remembered.letGo(name);
             managed = false;
             log.info("let go: " + why);
-            synchronized (this) {
-                if (keys.isEmpty()) {
-                    balancers.remove(name, this);
-                } else {
-                    again = true;
-                }
+            leave();
+        }
+
+        /** Is no more, unless it has got a key meanwhile. */
+        private void leave() {
+            balancers.computeIfPresent(name, (n, b) -> b == this && hasNoKeys() ? null : b);
+            if (balancers.get(name) == this) {
+                go();
             }
+        }
+
+        private synchronized boolean hasNoKeys() {
+            return keys.isEmpty();
         }
 
         private void change(Roll roll, Plan next, Reading now) {
@@ -1324,22 +1352,25 @@ class LbManager extends Tool {
             }
         }
 
-        private void retryRefused() {
+        private synchronized void retryRefused() {
+            if (retry != null && !retry.isDone()) {
+                return;
+            }
             refusals++;
-            Duration pause = Backoff.DEFAULT.delay(refusals);
-            timer.schedule(
+            retry = timer.schedule(
                     () -> {
                         refused.clear();
                         go();
                     },
-                    pause.toMillis(),
+                    Backoff.DEFAULT.delay(refusals).toMillis(),
                     TimeUnit.MILLISECONDS);
         }
 
         /** Whether the new member of class single gets traffic; if not, it is looked again soon. */
         private boolean isInService(Roll roll) {
             Member member = roll.members().iterator().next();
-            if (switching == null) {
+            if (switching == null || !member.equals(newcomer)) {
+                newcomer = member;
                 switching = Instant.now();
                 look = FIRST_LOOK;
             }
