@@ -202,7 +202,9 @@ public final class EtcdServer implements AutoCloseable {
                 JsonObject entry = kv.getAsJsonObject();
                 found.put(
                         EtcdGateway.decode(entry.get("key").getAsString()),
-                        entry.has("value") ? EtcdGateway.decode(entry.get("value").getAsString()) : "");
+                        entry.has("value")
+                                ? EtcdGateway.decode(entry.get("value").getAsString())
+                                : "");
             }
         }
         return found;
