@@ -9,6 +9,7 @@
 //DEPS software.amazon.awssdk:ec2
 //DEPS software.amazon.awssdk:elasticloadbalancing
 //DEPS software.amazon.awssdk:elasticloadbalancingv2
+//DEPS software.amazon.awssdk:route53
 //DEPS software.amazon.awssdk:url-connection-client
 //DEPS org.awaitility:awaitility:4.3.0
 //SOURCES ../tests/src/main/java/io/github/rollcall/harness/MetadataServer.java
