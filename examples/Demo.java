@@ -26,7 +26,6 @@ import io.github.rollcall.Failure;
 import io.github.rollcall.Instance;
 import io.github.rollcall.LoadBalancer;
 import io.github.rollcall.LogOptions;
-import io.github.rollcall.Member;
 import io.github.rollcall.MemberHealth;
 import io.github.rollcall.Signals;
 import io.github.rollcall.Table;
@@ -135,6 +134,7 @@ class Demo extends Tool {
         part("etcd-aws-cluster: the group becomes an etcd cluster", noEtcd, this::cluster);
         part("elb-presence: a node is in its load balancers while it runs", null, this::presence);
         part("clustercron: one node runs the job", null, this::cron);
+        part("lbmanager: load balancers as etcd says", noEtcd, this::manager);
         end();
         return worst;
     }
@@ -218,6 +218,37 @@ class Demo extends Tool {
             run(fleet.master(), once);
             page.table(fleet.keys("/clustercron/"));
         }
+    }
+
+    private void manager() {
+        Node first = fleet.nodes.get(0);
+        Node last = fleet.nodes.get(2);
+        String roll = "elb/" + Moto.REGION + "/shop/multiple";
+        fleet.classic("shop");
+        page.text("Which node is in which load balancer stands in etcd: a key is a member. Two for a new load balancer"
+                + " `shop`, and what would come of them:");
+        String key = "/lbManager/" + roll + "/" + first.id;
+        run(first, "etcdctl put " + key + " ''");
+        run(first, "etcdctl put /lbManager/" + roll + "/" + fleet.nodes.get(1).id + " ''");
+        run(first, jbang + " lbmanager plan");
+        page.text("It does so, and goes on watching:");
+        Job manager = start(first, jbang + " lbmanager", "lbmanager: ready");
+        await("two members", () -> fleet.inService("elb/shop") == 2);
+        page.table(fleet.table());
+        page.text(
+                "A key that is removed takes its node out. One that a node announces under a lease puts it in, and goes with"
+                        + " the node, however that ends:");
+        run(first, "etcdctl del " + key);
+        Job announced = start(last, jbang + " lbmanager announce " + roll, "announced");
+        await("the announced one", () -> fleet.state("elb/shop", last) == MemberHealth.State.IN_SERVICE);
+        await("the removed one", () -> fleet.state("elb/shop", first) == MemberHealth.State.ABSENT);
+        page.table(fleet.table());
+        page.command(last, "kill %1");
+        announced.end();
+        await("the announced one gone", () -> fleet.state("elb/shop", last) == MemberHealth.State.ABSENT);
+        page.table(fleet.table());
+        page.command(first, "kill %1");
+        manager.end();
     }
 
     private void end() {
@@ -317,7 +348,7 @@ class Demo extends Tool {
     }
 
     private void build(Task task) {
-        for (String tool : List.of("etcd-aws-cluster", "elb-presence", "clustercron")) {
+        for (String tool : List.of("etcd-aws-cluster", "elb-presence", "clustercron", "lbmanager")) {
             task.doing = tool;
             new Job(null, quoted(root.resolve("jbang")) + " build " + tool, line -> {
                         if (line.contains("Resolving dependencies")) {
@@ -527,9 +558,9 @@ class Demo extends Tool {
             }
         }
 
-        /** Takes the answers 0 and 1, and nothing else, for an answer. */
+        /** Takes the exit codes below those of errors for an answer. */
         Job checked() {
-            if (exit() > 1) {
+            if (exit() >= Exit.USAGE) {
                 throw new Failure(Exit.TEMPORARY, "'" + command + "' ended with " + exit());
             }
             return this;
@@ -595,16 +626,19 @@ class Demo extends Tool {
         private final int clientPort = Servers.freePort();
         private final int peerPort = Servers.freePort();
         private final List<Node> nodes = new ArrayList<>();
-        private final LoadBalancer web;
-        private final LoadBalancer api;
+        private final Map<String, LoadBalancer> balancers = new LinkedHashMap<>();
         private Job presence;
 
         Fleet() {
             moto.loopbackGroup(GROUP, ThreadLocalRandom.current().nextInt(2, 250), 3);
-            web = new ClassicLoadBalancer(moto.elb, moto.classic("web"));
+            classic("web");
             moto.targetGroup("api", TargetTypeEnum.INSTANCE);
-            api = TargetGroup.find(moto.elbv2, TargetGroup.Ref.parse("api"));
+            balancers.put("tg/api", TargetGroup.find(moto.elbv2, TargetGroup.Ref.parse("api")));
             moto.group(GROUP).forEach(id -> nodes.add(new Node(String.valueOf((char) ('a' + nodes.size())), id)));
+        }
+
+        void classic(String name) {
+            balancers.put("elb/" + name, new ClassicLoadBalancer(moto.elb, moto.classic(name)));
         }
 
         /** The node that the group has in place of one that is terminated. */
@@ -623,16 +657,23 @@ class Demo extends Tool {
         }
 
         Table table() {
-            Table table = new Table("NODE", "INSTANCE", "ADDRESS", "elb/web", "tg/api");
+            List<String> head = new ArrayList<>(List.of("NODE", "INSTANCE", "ADDRESS"));
+            head.addAll(balancers.keySet());
+            Table table = new Table(head.toArray(String[]::new));
             for (Node node : nodes) {
-                Instance instance = new Instance(node.id, node.address, Moto.REGION);
-                table.row(node.name, node.id, node.address, state(web, instance), state(api, instance));
+                List<String> row = new ArrayList<>(List.of(node.name, node.id, node.address));
+                balancers
+                        .keySet()
+                        .forEach(balancer -> row.add(state(balancer, node).words()));
+                table.row(row.toArray());
             }
             return table;
         }
 
-        private static String state(LoadBalancer balancer, Instance instance) {
-            return balancer.health(balancer.member(instance)).state().words();
+        MemberHealth.State state(String balancer, Node node) {
+            LoadBalancer one = balancers.get(balancer);
+            return one.health(one.member(new Instance(node.id, node.address, Moto.REGION)))
+                    .state();
         }
 
         Table metadataTable() {
@@ -641,10 +682,16 @@ class Demo extends Tool {
             return table;
         }
 
+        long inService(String balancer) {
+            return nodes.stream()
+                    .filter(node -> state(balancer, node) == MemberHealth.State.IN_SERVICE)
+                    .count();
+        }
+
         /** The node that clustercron's rule makes the master. */
         Node master() {
             return nodes.stream()
-                    .filter(node -> web.health(new Member(node.id, null)).state() == MemberHealth.State.IN_SERVICE)
+                    .filter(node -> state("elb/web", node) == MemberHealth.State.IN_SERVICE)
                     .min(Comparator.comparing(node -> node.id))
                     .orElseThrow(() -> new Failure(Exit.TEMPORARY, "nobody is in service"));
         }

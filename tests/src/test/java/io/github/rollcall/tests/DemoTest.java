@@ -61,6 +61,11 @@ class DemoTest {
         assertThat(shown("clustercron: ")).containsOnlyOnce("this instance is master master=" + founders.get(0));
         assertThat(etcd.all("/clustercron/report/")).hasSize(1);
 
+        awaitPart(5);
+        assertThat(aws.members("shop")).hasSize(1).allMatch(aws.members("web")::contains);
+        assertThat(etcd.all("/lbManager/elb/")).hasSize(1);
+        assertThat(shown("lbmanager: ")).contains("shop");
+
         List<ProcessHandle> started = demo.handle().descendants().toList();
         assertThat(started).isNotEmpty();
         demo.type("\n");
