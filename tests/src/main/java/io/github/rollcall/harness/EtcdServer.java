@@ -190,26 +190,7 @@ public final class EtcdServer implements AutoCloseable {
 
     /** The keys that begin like this, and their values. */
     public Map<String, String> all(String prefix) {
-<<<<<<< HEAD
-        JsonObject range = new JsonObject();
-        range.addProperty("key", EtcdGateway.encode(prefix));
-        range.addProperty("range_end", EtcdGateway.encode(prefix + '\u007f'));
-        Map<String, String> found = new TreeMap<>();
-        JsonObject answer = ask("kv/range", range);
-        if (answer.has("kvs")) {
-            for (JsonElement kv : answer.getAsJsonArray("kvs")) {
-                JsonObject entry = kv.getAsJsonObject();
-                found.put(
-                        EtcdGateway.decode(entry.get("key").getAsString()),
-                        entry.has("value")
-                                ? EtcdGateway.decode(entry.get("value").getAsString())
-                                : "");
-            }
-        }
-        return found;
-=======
         return gateway().all(prefix);
->>>>>>> main
     }
 
     /** Puts a key, without a lease. */
