@@ -77,7 +77,7 @@ class IamPolicyTest {
                         "route53/" + Moto.REGION + "/" + scene.zone + "/www.example.com/multiple/10.0.0.1"));
     }
 
-    /** Puts a member in, asks for its health and takes it out again; the first of these that fails. */
+    /** Asks for health, puts a member in and takes it out again; the first of these that fails. */
     private static Run manage(Scene scene, AccessKey accessKey, String key) {
         try (EtcdServer etcd = EtcdServer.start()) {
             ToolRunner tool = ToolRunner.installed("lbmanager")
@@ -86,9 +86,9 @@ class IamPolicyTest {
                     .env("AWS_SECRET_ACCESS_KEY", accessKey.secretAccessKey())
                     .env("ETCDCTL_ENDPOINTS", etcd.url().toString());
             etcd.put("/lbManager/" + key, "");
-            Run run = tool.args("--once").run();
+            Run run = tool.args("status").run();
             if (run.exit() == 0) {
-                run = tool.args("status").run();
+                run = tool.args("--once").run();
             }
             if (run.exit() == 0) {
                 run = tool.args("purge").run();
