@@ -8,9 +8,13 @@
 import io.github.rollcall.*
 import java.time.Duration
 
-EtcdGateway etcd = new EtcdOptions().gateway(Duration.ofSeconds(5))
-etcd.members().members().stream().
-        filter(member -> member.hasStarted()).
-        map(member -> EtcdUrls.address(member.clientUrls().get(0))).
-        sorted().
-        forEach(System.out::println)
+try {
+    new EtcdOptions().gateway(Duration.ofSeconds(5)).members().members().stream()
+            .filter(EtcdMember::hasStarted)
+            .map(member -> EtcdUrls.address(member.clientUrls().get(0)))
+            .sorted()
+            .forEach(System.out::println);
+} catch (Failure f) {
+    System.err.println("etcd-hosts: " + f.getMessage());
+    System.exit(f.exit());
+}

@@ -20,6 +20,11 @@ void add(String name, ElasticLoadBalancingClient elb) {
     }
 }
 
-ElasticLoadBalancingClient elb = new AwsOptions().client(ElasticLoadBalancingClient.builder())
-for (String name : args) add(name, elb)
-System.out.print(table)
+try {
+    ElasticLoadBalancingClient elb = new AwsOptions().client(ElasticLoadBalancingClient.builder());
+    for (String name : args) add(name, elb);
+    System.out.print(table);
+} catch (Failure f) {
+    System.err.println("who-is-master: " + f.getMessage());
+    System.exit(f.exit());
+}

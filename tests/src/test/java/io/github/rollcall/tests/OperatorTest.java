@@ -171,4 +171,17 @@ class OperatorTest {
             assertThat(run.out()).isEqualTo("127.0.0.1\n");
         }
     }
+
+    @Test
+    void aHostListThatCannotBeHadIsNoEmptyOne() {
+        Run run = script("etcd-hosts.jsh")
+                .env("ETCDCTL_ENDPOINTS", "http://127.0.0.1:9")
+                .run();
+
+        assertThat(run.exit()).as("%s", run).isEqualTo(69);
+        assertThat(run.out()).isEmpty();
+        assertThat(run.err())
+                .contains("etcd-hosts: etcd at http://127.0.0.1:9 cannot be reached")
+                .doesNotContain("\tat ");
+    }
 }
