@@ -3,6 +3,7 @@ package io.github.rollcall.harness;
 import static com.github.tomakehurst.wiremock.client.WireMock.aResponse;
 import static com.github.tomakehurst.wiremock.client.WireMock.any;
 import static com.github.tomakehurst.wiremock.client.WireMock.anyUrl;
+import static com.github.tomakehurst.wiremock.client.WireMock.containing;
 import static com.github.tomakehurst.wiremock.client.WireMock.matching;
 import static com.github.tomakehurst.wiremock.client.WireMock.postRequestedFor;
 import static com.github.tomakehurst.wiremock.core.WireMockConfiguration.options;
@@ -63,6 +64,11 @@ public final class AwsProxy implements AutoCloseable {
         server.resetScenarios();
         queued.clear();
         server.stubFor(any(anyUrl()).atPriority(10).willReturn(aResponse().proxiedFrom(aws.toString())));
+        // moto has no such filters, and no instance with other addresses than it can be asked for by id.
+        server.stubFor(any(anyUrl())
+                .atPriority(9)
+                .withRequestBody(containing("network-interface."))
+                .willReturn(aResponse().withBody("<DescribeInstancesResponse/>")));
     }
 
     /** HTTP 400 "Rate exceeded", as AWS throttles. */
