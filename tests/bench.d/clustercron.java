@@ -17,6 +17,7 @@ import io.github.rollcall.harness.AwsProxy;
 import io.github.rollcall.harness.EtcdServer;
 import io.github.rollcall.harness.Measurements;
 import io.github.rollcall.harness.Moto;
+import io.github.rollcall.harness.Servers;
 import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
 import java.nio.file.Files;
@@ -130,8 +131,7 @@ class ClusterCronBench {
     }
 
     private static String etcdctl() {
-        Path unpacked = Path.of(String.valueOf(System.getenv("ROLLCALL_DEBIAN")), "etcd-client/usr/bin/etcdctl");
-        return Files.isExecutable(unpacked) ? unpacked.toString() : "etcdctl";
+        return Servers.program("etcd-client", "etcdctl");
     }
 
     private static boolean isThere(String command) {

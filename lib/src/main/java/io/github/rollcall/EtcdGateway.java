@@ -27,8 +27,6 @@ public final class EtcdGateway {
         System.setProperty("sun.net.http.retryPost", "false");
     }
 
-    private static final int UNAUTHENTICATED = 16;
-
     private final List<URI> endpoints;
     private final SSLSocketFactory sockets;
     private final EtcdOptions.Login login;
@@ -137,7 +135,7 @@ public final class EtcdGateway {
             return post(endpoint, path, request);
         } catch (Said e) {
             // Tokens live for five minutes, and die with the server.
-            if (login == null || e.code != UNAUTHENTICATED) {
+            if (login == null || e.code != EtcdStatus.UNAUTHENTICATED) {
                 throw e.failure(endpoint);
             }
         }
@@ -246,16 +244,8 @@ public final class EtcdGateway {
         }
 
         Failure failure(URI endpoint) {
-            int exit =
-                    switch (code) {
-                        case 7, UNAUTHENTICATED -> Exit.REFUSED;
-                        case 14 -> Exit.UNAVAILABLE;
-                        // Where authentication is on, a request without a user is an invalid argument.
-                        case 3 -> getMessage().contains("user name is empty") ? Exit.REFUSED : Exit.CONFIG;
-                        case 5, 6, 11, 12 -> Exit.CONFIG;
-                        default -> Exit.TEMPORARY;
-                    };
-            return new Failure(exit, "etcd at " + endpoint + " says: " + getMessage(), this);
+            return new Failure(
+                    EtcdStatus.exit(code, getMessage()), "etcd at " + endpoint + " says: " + getMessage(), this);
         }
     }
 }

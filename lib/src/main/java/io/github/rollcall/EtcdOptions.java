@@ -47,7 +47,8 @@ public final class EtcdOptions {
             description = "etcd user, with the password in ETCDCTL_PASSWORD (default: ETCDCTL_USER).")
     private String user;
 
-    private Map<String, String> environment = System.getenv();
+    /** Where variables are read from; another one in tests. */
+    Map<String, String> environment = System.getenv();
 
     /** The endpoints, as URLs with a scheme: https where none is given and there is a certificate or a CA. */
     public List<URI> endpoints() {
@@ -134,6 +135,20 @@ public final class EtcdOptions {
     /** As {@link #gateway(Duration)}, with other endpoints than the options say. */
     public EtcdGateway gateway(List<URI> others, Duration timeout) {
         return new EtcdGateway(others, Pem.socketFactory(trust(), certificate(), key()), login(), timeout);
+    }
+
+    /**
+     * A client for a tool that stays: leases, watches, elections; see {@link EtcdClient}.
+     *
+     * @param timeout for connecting, and for each answer
+     * @throws Failure configuration when a certificate or key cannot be read
+     */
+    public EtcdClient client(Duration timeout) {
+        List<URI> urls = endpoints();
+        if (urls.stream().map(URI::getScheme).distinct().count() > 1) {
+            throw misuse("--endpoints has both http and https: expected one of them");
+        }
+        return new EtcdClient(urls, trust(), certificate(), key(), login(), timeout);
     }
 
     /**

@@ -18,11 +18,9 @@ import java.util.Base64;
 import java.util.Collection;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import javax.net.ssl.KeyManager;
 import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLSocketFactory;
-import javax.net.ssl.TrustManager;
 import javax.net.ssl.TrustManagerFactory;
 
 /** Certificates and keys from PEM files, as etcd's tools read them. */
@@ -43,14 +41,18 @@ final class Pem {
         }
         try {
             SSLContext context = SSLContext.getInstance("TLS");
-            context.init(cert == null ? null : keyManagers(cert, key), cacert == null ? null : trust(cacert), null);
+            context.init(
+                    cert == null ? null : keys(cert, key).getKeyManagers(),
+                    cacert == null ? null : trust(cacert).getTrustManagers(),
+                    null);
             return context.getSocketFactory();
         } catch (GeneralSecurityException | IOException e) {
-            throw new Failure(Exit.CONFIG, "TLS for etcd cannot be set up: " + e.getMessage(), e);
+            throw new Failure(Exit.CONFIG, "TLS cannot be set up: " + e.getMessage(), e);
         }
     }
 
-    private static TrustManager[] trust(Path cacert) throws GeneralSecurityException, IOException {
+    /** What trusts the CAs of a file. @throws Failure configuration, with the file's name, when it cannot be read */
+    static TrustManagerFactory trust(Path cacert) throws GeneralSecurityException, IOException {
         KeyStore store = emptyStore();
         int n = 0;
         for (Certificate ca : certificates(cacert)) {
@@ -58,16 +60,17 @@ final class Pem {
         }
         TrustManagerFactory factory = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
         factory.init(store);
-        return factory.getTrustManagers();
+        return factory;
     }
 
-    private static KeyManager[] keyManagers(Path cert, Path key) throws GeneralSecurityException, IOException {
+    /** What shows a certificate. @throws Failure configuration, with the file's name, when one cannot be read */
+    static KeyManagerFactory keys(Path cert, Path key) throws GeneralSecurityException, IOException {
         KeyStore store = emptyStore();
         store.setKeyEntry(
                 "client", privateKey(key), new char[0], certificates(cert).toArray(new Certificate[0]));
         KeyManagerFactory factory = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
         factory.init(store, new char[0]);
-        return factory.getKeyManagers();
+        return factory;
     }
 
     private static KeyStore emptyStore() throws GeneralSecurityException, IOException {

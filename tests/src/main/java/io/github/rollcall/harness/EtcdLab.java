@@ -29,8 +29,7 @@ import software.amazon.awssdk.services.ec2.model.Instance;
 
 /**
  * An Auto Scaling group of instances with loopback addresses, on which real members of etcd run: a whole cluster on one
- * machine. The members are started from what etcd-aws-cluster prints and nothing else. etcd is taken from the PATH or
- * from {@code ROLLCALL_DEBIAN}, where tests/run unpacks Debian's package. Thread-safe.
+ * machine. The members are started from what etcd-aws-cluster prints and nothing else. Thread-safe.
  */
 public final class EtcdLab implements AutoCloseable {
     private static final Set<Integer> OCTETS = ConcurrentHashMap.newKeySet();

@@ -18,7 +18,7 @@ import software.amazon.awssdk.services.elasticloadbalancingv2.ElasticLoadBalanci
 import software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetTypeEnum;
 
 /**
- * AWS, played by {@code moto_server} from the PATH, with what a test needs of it. Thread-safe; names are given out once
+ * AWS, played by {@code moto_server}, with what a test needs of it. Thread-safe; names are given out once
  * each, so that tests can share one.
  */
 public final class Moto implements AutoCloseable {
@@ -39,7 +39,8 @@ public final class Moto implements AutoCloseable {
 
     private Moto(Map<String, String> environment) {
         int port = Servers.freePort();
-        ProcessBuilder command = new ProcessBuilder("moto_server", "-H", "127.0.0.1", "-p", String.valueOf(port));
+        ProcessBuilder command =
+                new ProcessBuilder(Servers.moto().toString(), "-H", "127.0.0.1", "-p", String.valueOf(port));
         command.environment().putAll(environment);
         process = Servers.start(command, port);
         url = URI.create("http://127.0.0.1:" + port);

@@ -11,16 +11,21 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Comparator;
+import java.util.Objects;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.awaitility.Awaitility;
 
-/** Starting and ending servers that are processes of their own. */
-final class Servers {
+/** Finding, starting and ending servers that are processes of their own. */
+public final class Servers {
     static {
         // The machines that run tests are slow at times; a test that has to wait for long is no failure.
         Awaitility.setDefaultTimeout(Duration.ofSeconds(60));
     }
+
+    private static final Path CACHE = Path.of(Objects.requireNonNullElse(
+                    System.getenv("XDG_CACHE_HOME"), System.getProperty("user.home") + "/.cache"))
+            .resolve("rollcall");
 
     private Servers() {}
 
@@ -81,11 +86,25 @@ final class Servers {
         }
     }
 
-    /** The program of a Debian package that tests/run has unpacked, or else of the PATH. */
-    static String program(String debianPackage, String name) {
-        String unpacked = System.getenv("ROLLCALL_DEBIAN");
-        Path program = Path.of(unpacked == null ? "/nowhere" : unpacked, debianPackage, "usr/bin", name);
+    /** The program of a Debian package that tests/servers has unpacked, or else of the PATH. */
+    public static String program(String debianPackage, String name) {
+        Path program = unpacked(debianPackage).resolve("usr/bin").resolve(name);
         return Files.isExecutable(program) ? program.toString() : name;
+    }
+
+    /** Where tests/servers unpacks a Debian package; it may not be there. */
+    public static Path unpacked(String debianPackage) {
+        return CACHE.resolve("debian").resolve(debianPackage);
+    }
+
+    /** The {@code moto_server} of the PATH, or else the one that tests/servers has fetched. */
+    public static Path moto() {
+        return Stream.concat(
+                        Stream.of(System.getenv("PATH").split(":")).map(Path::of), Stream.of(CACHE.resolve("moto/bin")))
+                .map(folder -> folder.resolve("moto_server"))
+                .filter(Files::isExecutable)
+                .findFirst()
+                .orElseThrow(() -> new IllegalStateException("no moto_server: run tests/servers moto"));
     }
 
     /** Whatever happens to a test, nothing outlives the JVM that started it. */

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.github.rollcall.harness.EtcdServer;
 import io.github.rollcall.harness.Moto;
+import io.github.rollcall.harness.Servers;
 import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
 import java.io.IOException;
@@ -200,7 +201,7 @@ class ClusterCronCampaignTest {
 
     /** Another clock for a process, from Debian's package; null where that is not. */
     private static Path fakeTime() throws IOException {
-        Path unpacked = Path.of(String.valueOf(System.getenv("ROLLCALL_DEBIAN")), "libfaketime");
+        Path unpacked = Servers.unpacked("libfaketime");
         if (!Files.isDirectory(unpacked)) {
             return null;
         }

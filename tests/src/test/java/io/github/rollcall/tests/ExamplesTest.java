@@ -3,6 +3,7 @@ package io.github.rollcall.tests;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.github.rollcall.harness.Servers;
 import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
 import java.io.IOException;
@@ -57,10 +58,8 @@ class ExamplesTest extends ElbPresenceScene {
     @ParameterizedTest
     @MethodSource("cloudConfigs")
     void cloudInitsSchemaAcceptsACloudConfig(Path config) {
-        String debian = System.getenv("ROLLCALL_DEBIAN");
-        Path schema = Path.of(String.valueOf(debian))
-                .resolve(
-                        "cloud-init/usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json");
+        Path schema = Servers.unpacked("cloud-init")
+                .resolve("usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json");
         assumeTrue(Files.exists(schema), "cloud-init's schema is not on this machine: run tests/run");
         String check =
                 """
@@ -146,13 +145,7 @@ class ExamplesTest extends ElbPresenceScene {
 
     /** The first line of {@code moto_server} names it, unless that is a shim. */
     private static String pythonOfMoto() {
-        return Stream.of(System.getenv("PATH").split(":"))
-                .map(folder -> Path.of(folder, "moto_server"))
-                .filter(Files::isExecutable)
-                .findFirst()
-                .map(moto -> moto.resolveSibling("python3"))
-                .filter(Files::isExecutable)
-                .map(Path::toString)
-                .orElse("python3");
+        Path python = Servers.moto().resolveSibling("python3");
+        return Files.isExecutable(python) ? python.toString() : "python3";
     }
 }
