@@ -360,7 +360,7 @@ class EtcdAwsCluster extends Tool {
         String founding = null;
         while (true) {
             Situation s = look();
-            if (!s.mayFound()) {
+            if (!s.hasToBeHeard()) {
                 firstNodePort.close();
             } else if (!firstNodePort.isOpen() && s.group().nodes().size() > 1 && speakUp(s)) {
                 continue;

@@ -7,6 +7,7 @@ import java.time.Duration;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.atomic.LongAdder;
+import java.util.function.Supplier;
 import javax.net.ssl.TrustManager;
 import javax.net.ssl.TrustManagerFactory;
 import picocli.CommandLine.Model.CommandSpec;
@@ -115,13 +116,23 @@ public final class AwsOptions {
      *     that should have said it is away; and configuration when variables or profiles make no sense
      */
     public <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
+        return client(builder, region(), this::retryStrategy);
+    }
+
+    /** As {@link #client(AwsClientBuilder)} for a region of its own, called at this pace. */
+    public <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(
+            B builder, String region, Pace pace) {
+        return client(builder, region, () -> pace.paced(retryStrategy()));
+    }
+
+    private <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(
+            B builder, String where, Supplier<RetryStrategy> retryStrategy) {
         // IMDSv1 answers whoever can make this host send a GET; the SDK would fall back to it for credentials.
         System.setProperty(SdkSystemSetting.AWS_EC2_METADATA_V1_DISABLED.property(), "true");
         String variable = System.getenv("AWS_ENDPOINT_URL");
         if (endpoint == null && variable != null && !variable.isBlank()) {
             endpoint = url("AWS_ENDPOINT_URL", variable);
         }
-        String where = region();
         return AwsCall.of(() -> {
             builder.region(Region.of(where))
                     .credentialsProvider(credentials())
@@ -129,7 +140,7 @@ public final class AwsOptions {
                             .connectionTimeout(timeout)
                             .socketTimeout(timeout))
                     .overrideConfiguration(c -> c.apiCallAttemptTimeout(timeout)
-                            .retryStrategy(retryStrategy())
+                            .retryStrategy(retryStrategy.get())
                             .addExecutionInterceptor(new Attempts()));
             if (endpoint != null) {
                 builder.endpointOverride(endpoint);

@@ -44,7 +44,8 @@ import java.util.stream.Collectors;
  *                                                     until this node has started              WAIT
  *                                                   else                                       JOIN
  *               something that is not understood  any: WAIT if that may pass, else             REFUSE
- *               a cluster without a quorum        listed, never started: it may be missing     REJOIN
+ *               a cluster without a quorum        listed, never started, and no other member
+ *                                                   can know better: it may be what is missing REJOIN
  *                                                 else; never NEW                              WAIT
  *               one of --endpoints is not seen    any: a cluster is expected there             WAIT
  *               first nodes of a new cluster,     they have different lists                    REFUSE
@@ -203,12 +204,18 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
             return group.isGone(m, urls);
         }
 
-        /** Whether a cluster may have to be founded, so that others have to hear what this node has to say to that. */
-        public boolean mayFound() {
-            return !data.isInitialised() && clusters().isEmpty();
+        /** Whether nothing can be hidden behind a member: it is seen as {@code kind}, has no data, or is gone. */
+        boolean isAccountedFor(EtcdMember m, Kind kind) {
+            EtcdSighting seen = at(m.peerUrls().get(0));
+            return isGone(m) || seen != null && (seen.kind(token) == kind || seen.kind(token) == Kind.BLANK);
         }
 
-        /** What a node says of itself as long as {@link #mayFound()}. */
+        /** Whether others have to hear that this node has no data: as long as there is no quorum, or no cluster at all. */
+        public boolean hasToBeHeard() {
+            return !data.isInitialised() && seen(Kind.SERVING, Kind.LEARNING).isEmpty();
+        }
+
+        /** What a node says of itself as long as it {@link #hasToBeHeard()}. */
         public FirstNode firstNode() {
             return new FirstNode(id, FirstList.of(group, urls, maxMembers).list(), token, false);
         }
@@ -511,19 +518,44 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
         if (cluster == null) {
             return wait("a cluster answers, but no voting member of it with a quorum: " + whoIsWhere(s));
         }
-        List<EtcdMember> mine = cluster.members().stream().filter(s::isMine).toList();
-        if (mine.size() == 1
-                && !mine.get(0).hasStarted()
-                && mine.get(0).peerUrls().equals(List.of(s.peerUrl()))) {
+        EtcdMember me = s.mineIn(cluster);
+        if (me != null && neverStartedForSure(s, cluster, me)) {
             return new ClusterVerdict(
                     Act.REJOIN,
                     "the cluster has no quorum, and lists this node, which has never started and may be what is missing",
                     s.initialCluster(cluster),
-                    mine.get(0),
+                    me,
                     Exit.OK);
         }
         return wait("the cluster " + Long.toHexString(cluster.clusterId()) + " has no quorum: of " + voters(cluster)
                 + " voting members " + quorum(voters(cluster)) + " are needed; missing: " + s.missing(cluster));
+    }
+
+    /**
+     * Without a quorum a list may be an old one, of a member that was off when this node started, or is only just reading
+     * its log. A member that was added, and has no name yet, has never started if all who could know better say so, each in
+     * a list with itself in it.
+     */
+    private static boolean neverStartedForSure(Situation s, EtcdMembership cluster, EtcdMember me) {
+        Set<Long> ids = ids(cluster);
+        for (EtcdSighting teller : s.seen(Kind.LEADERLESS)) {
+            EtcdMembership list = teller.list();
+            EtcdMember meThere = list == null ? null : list.byId(me.id());
+            if (meThere == null
+                    || !meThere.name().isEmpty()
+                    || meThere.hasStarted()
+                    || !ids(list).equals(ids)
+                    || list.members().stream().noneMatch(m -> m.peerUrls().contains(teller.peerUrl()))) {
+                return false;
+            }
+        }
+        return me.peerUrls().equals(List.of(s.peerUrl()))
+                && cluster.members().stream()
+                        .allMatch(m -> m.id() == me.id() || s.isAccountedFor(m, Kind.LEADERLESS));
+    }
+
+    private static Set<Long> ids(EtcdMembership list) {
+        return list.members().stream().map(EtcdMember::id).collect(Collectors.toSet());
     }
 
     private static ClusterVerdict besideFounders(Situation s) {
@@ -541,10 +573,7 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
         }
         String who = founders.stream().map(EtcdSighting::who).collect(Collectors.joining(", "));
         for (EtcdMember m : list.members()) {
-            EtcdSighting seen = s.at(m.peerUrls().get(0));
-            if (!m.name().equals(s.id())
-                    && !s.isGone(m)
-                    && (seen == null || !Set.of(Kind.FOUNDING, Kind.BLANK).contains(seen.kind(s.token())))) {
+            if (!m.name().equals(s.id()) && !s.isAccountedFor(m, Kind.FOUNDING)) {
                 return wait("first nodes of a new cluster have started, and list this one: " + who + "; but " + m.label()
                         + ", which they list too, neither has started nor says that it has no data");
             }

@@ -27,6 +27,7 @@ import java.util.concurrent.CompletionException;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.function.Function;
@@ -47,6 +48,8 @@ import java.util.stream.Collectors;
  * out. {@link EtcdLease} keeps leases alive.
  */
 public final class EtcdClient implements AutoCloseable {
+    private static final Log LOG = Log.of("etcd");
+
     /** etcd refuses pings that come more often than every five seconds. */
     private static final Duration PING_EVERY = Duration.ofSeconds(10);
 
@@ -65,8 +68,17 @@ public final class EtcdClient implements AutoCloseable {
         return thread;
     });
 
+    private final ScheduledExecutorService timer = Executors.newSingleThreadScheduledExecutor(task -> {
+        Thread thread = new Thread(task, "etcd-timer");
+        thread.setDaemon(true);
+        return thread;
+    });
+
     private volatile Client client;
     private volatile long answered = System.nanoTime();
+    /** Whether it has been said that etcd is away. */
+    private volatile boolean away;
+
     private boolean closed;
 
     /** Whether etcd has said that its authentication is off: then it refuses whoever gives a user. */
@@ -125,6 +137,7 @@ public final class EtcdClient implements AutoCloseable {
         call.orTimeout(timeout.toMillis() + 500, TimeUnit.MILLISECONDS).whenComplete((value, problem) -> {
             if (problem == null) {
                 answered = System.nanoTime();
+                back();
                 answer.complete(value);
                 return;
             }
@@ -176,6 +189,37 @@ public final class EtcdClient implements AutoCloseable {
         return failure.getMessage().endsWith("requested lease not found");
     }
 
+    /**
+     * Says that etcd is away, once, whoever finds out first: for those who try again and again. When it answers the next
+     * time, that is said, too.
+     */
+    void away(Failure failure) {
+        synchronized (timer) {
+            if (!away) {
+                away = true;
+                LOG.warn(failure.getMessage() + "; trying again");
+                return;
+            }
+        }
+        LOG.debug("still away: " + failure.getMessage());
+    }
+
+    private void back() {
+        if (away) {
+            synchronized (timer) {
+                if (away) {
+                    away = false;
+                    LOG.info("answers again");
+                }
+            }
+        }
+    }
+
+    /** One thread for what has to be done later, by all leases of this client; nothing on it may block. */
+    ScheduledExecutorService timer() {
+        return timer;
+    }
+
     /** A key or a value, in UTF-8. */
     public static ByteSequence bytes(String text) {
         return ByteSequence.from(text, StandardCharsets.UTF_8);
@@ -191,6 +235,7 @@ public final class EtcdClient implements AutoCloseable {
         closed = true;
         client.close();
         threads.shutdownNow();
+        timer.shutdownNow();
     }
 
     /** Makes the connections anew where that may help. Whether to ask again, for nothing has been done. */

@@ -385,8 +385,7 @@ class ClusterVerdictTest {
                 new EtcdMembership(first.clusterId(), members), null,
                 null));
 
-        assertThat(verdict().act()).isEqualTo(Act.REJOIN);
-        assertThat(verdict().reason()).contains("never started");
+        waits("has no quorum");
     }
 
     // --- a cluster without a quorum
@@ -411,6 +410,45 @@ class ClusterVerdictTest {
         leaderlessAt(B, 2);
 
         assertThat(verdict().act()).isEqualTo(Act.REJOIN);
+    }
+
+    @Test
+    void withoutQuorumAMemberIsTakenForNeverStartedOnlyIfNobodyCanKnowBetter() {
+        group(A, B, C);
+        nobodyAt(A, C);
+        members(unstarted(1, A), started(2, B), started(3, C));
+        leaderlessAt(B, 2);
+        waits("missing: unstarted member at " + url(A));
+
+        // Nothing can be hidden behind a disk that is lost.
+        sightings.remove(1);
+        blankAt(C);
+        assertThat(verdict().act()).isEqualTo(Act.REJOIN);
+
+        // The other one knows that this node has started.
+        sightings.remove(2);
+        leaderlessAt(C, 3, started(1, A), started(2, B), started(3, C));
+        waits("has no quorum");
+    }
+
+    @Test
+    void aListThatIsOnlyJustBeingReadIsNotBelieved() {
+        group(A, B);
+        nobodyAt(A);
+        members(unstarted(1, A));
+        leaderlessAt(B, 2);
+
+        waits("has no quorum");
+    }
+
+    @Test
+    void aFirstMemberIsNotTakenForNeverStartedWithoutQuorum() {
+        group(A, B);
+        nobodyAt(A);
+        members(new EtcdMember(1, A, List.of(url(A)), List.of(), false), started(2, B));
+        leaderlessAt(B, 2);
+
+        waits("has no quorum");
     }
 
     @Test
@@ -726,10 +764,6 @@ class ClusterVerdictTest {
         servingAt(B, 2);
         servingAt(C, 3);
 
-        assertThat(verdict().act()).isEqualTo(Act.WAIT);
-        sightings.remove(1);
-        listed.set(3, started(4, D));
-        servingAt(D, 4);
         assertThat(verdict().act()).isEqualTo(Act.REPLACE);
         assertThat(verdict().reason()).contains("4 members where --max-members is 3");
     }
@@ -1143,6 +1177,10 @@ class ClusterVerdictTest {
     }
 
     private void leaderlessAt(String id, long memberId) {
+        leaderlessAt(id, memberId, listed.toArray(new EtcdMember[0]));
+    }
+
+    private void leaderlessAt(String id, long memberId, EtcdMember... list) {
         sightings.add(new EtcdSighting(
                 id,
                 URLS.client(address(id)),
@@ -1150,7 +1188,7 @@ class ClusterVerdictTest {
                 Door.OPEN,
                 Door.OPEN,
                 new EtcdSighting.Status(memberId, 7, false, false, 5),
-                new EtcdMembership(7, listed), null,
+                new EtcdMembership(7, List.of(list)), null,
                 null));
     }
 

@@ -80,21 +80,27 @@ class EtcdAwsClusterAddressesTest {
     void membersAddedByHandUnderAHostNameOrASecondAddressAreNotEjectedBeforeTheyHaveStarted() {
         lab = EtcdLab.cluster(3);
         Node alive = lab.nodes().get(0);
-        for (String elsewhere : List.of("etcd-4.internal.invalid", "127.0.0.2")) {
-            String peerUrl = alive.peerUrl().replace(alive.address, elsewhere);
-            Awaitility.await().ignoreExceptions().until(() -> addByHand(peerUrl));
-        }
         Node newcomer = lab.scale(4).get(0);
         ec2Knows(lab.nodes().stream()
                 .map(n -> instance(
                         n.id, n.address, List.of(nic(0, List.of(n.address), List.of()), nic(1, List.of("127.0.0.2"), List.of()))))
                 .toArray(String[]::new));
 
-        Run run = newcomer.start("--wait", "3s");
+        for (String elsewhere : List.of("etcd-4.internal.invalid", "127.0.0.2")) {
+            String peerUrl = alive.peerUrl().replace(alive.address, elsewhere);
+            Awaitility.await().ignoreExceptions().until(() -> addByHand(peerUrl));
 
-        assertThat(run.exit()).as("%s", run).isEqualTo(75);
-        assertThat(run.err()).contains("missing: unstarted member at ").doesNotContain("removed");
-        assertThat(lab.members()).hasSize(5);
+            Run run = newcomer.start("--wait", "3s");
+
+            // etcd 3.4 adds nobody while another member has yet to start.
+            assertThat(run.exit()).as("%s", run).isEqualTo(75);
+            assertThat(run.err()).contains("unhealthy cluster").doesNotContain("removed");
+            List<EtcdMember> byHand = lab.members().stream().filter(m -> !m.hasStarted()).toList();
+            assertThat(byHand).hasSize(1).allMatch(m -> m.peerUrls().contains(peerUrl));
+            JsonObject removal = new JsonObject();
+            removal.addProperty("ID", Long.toUnsignedString(byHand.get(0).id()));
+            lab.serving().get(0).gateway().ask("cluster/member/remove", removal);
+        }
     }
 
     private boolean addByHand(String peerUrl) {
@@ -107,6 +113,7 @@ class EtcdAwsClusterAddressesTest {
     }
 
     private void ec2Knows(String... instances) {
+        lab.aws.heal();
         lab.aws.answer(
                 "DescribeInstances",
                 AwsProxy.ALWAYS,
