@@ -300,7 +300,9 @@ class EtcdAwsCluster extends Tool {
     /** Never with 0: whoever reads the parameters would start etcd without any. What is being written is finished. */
     private void giveUp(String signal) {
         if (isEnding.compareAndSet(false, true)) {
-            Log.of(name()).error("stopped by SIG" + signal + ": nothing is printed; what was begun goes on at the next start");
+            Log.of(name())
+                    .error("stopped by SIG" + signal
+                            + ": nothing is printed; what was begun goes on at the next start");
             System.exit(Exit.TEMPORARY);
         }
     }
@@ -700,7 +702,8 @@ class EtcdAwsCluster extends Tool {
             }
         }
         if (spec.commandLine().getParseResult().hasMatchedOption("--endpoints")) {
-            etcd.endpoints().forEach(url -> places.putIfAbsent(url.toString(), new Place(url.toString(), url.toString(), "")));
+            etcd.endpoints()
+                    .forEach(url -> places.putIfAbsent(url.toString(), new Place(url.toString(), url.toString(), "")));
         }
         return List.copyOf(places.values());
     }
@@ -970,18 +973,16 @@ class EtcdAwsCluster extends Tool {
     /** All private addresses: the primary interface's first one, then its others, then the other interfaces'. */
     private static List<String> addresses(software.amazon.awssdk.services.ec2.model.Instance instance) {
         Stream<String> ofInterfaces = instance.networkInterfaces().stream()
-                .sorted(Comparator.comparing((InstanceNetworkInterface n) ->
-                        n.attachment() != null && !Integer.valueOf(0).equals(n.attachment().deviceIndex())))
+                .sorted(Comparator.comparing((InstanceNetworkInterface n) -> n.attachment() != null
+                        && !Integer.valueOf(0).equals(n.attachment().deviceIndex())))
                 .flatMap(n -> Stream.concat(
                         n.privateIpAddresses().stream().map(a -> a.privateIpAddress()),
                         n.ipv6Addresses().stream()
-                                .sorted(Comparator.comparing((InstanceIpv6Address a) -> !Boolean.TRUE.equals(a.isPrimaryIpv6()))
+                                .sorted(Comparator.comparing(
+                                                (InstanceIpv6Address a) -> !Boolean.TRUE.equals(a.isPrimaryIpv6()))
                                         .thenComparing(InstanceIpv6Address::ipv6Address))
                                 .map(InstanceIpv6Address::ipv6Address)));
-        return Stream.of(
-                        Stream.of(instance.privateIpAddress()),
-                        ofInterfaces,
-                        Stream.of(instance.ipv6Address()))
+        return Stream.of(Stream.of(instance.privateIpAddress()), ofInterfaces, Stream.of(instance.ipv6Address()))
                 .flatMap(s -> s)
                 .filter(Objects::nonNull)
                 .distinct()

@@ -434,7 +434,8 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
         }
         EtcdMember me = mine.get(0);
         int members = cluster.members().size();
-        boolean isAsAdded = mine.size() == 1 && !me.hasStarted() && me.peerUrls().equals(List.of(s.peerUrl()));
+        boolean isAsAdded =
+                mine.size() == 1 && !me.hasStarted() && me.peerUrls().equals(List.of(s.peerUrl()));
         if (isAsAdded && members <= s.maxMembers()) {
             return new ClusterVerdict(
                     Act.REJOIN,
@@ -550,8 +551,7 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
             }
         }
         return me.peerUrls().equals(List.of(s.peerUrl()))
-                && cluster.members().stream()
-                        .allMatch(m -> m.id() == me.id() || s.isAccountedFor(m, Kind.LEADERLESS));
+                && cluster.members().stream().allMatch(m -> m.id() == me.id() || s.isAccountedFor(m, Kind.LEADERLESS));
     }
 
     private static Set<Long> ids(EtcdMembership list) {
@@ -574,8 +574,8 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
         String who = founders.stream().map(EtcdSighting::who).collect(Collectors.joining(", "));
         for (EtcdMember m : list.members()) {
             if (!m.name().equals(s.id()) && !s.isAccountedFor(m, Kind.FOUNDING)) {
-                return wait("first nodes of a new cluster have started, and list this one: " + who + "; but " + m.label()
-                        + ", which they list too, neither has started nor says that it has no data");
+                return wait("first nodes of a new cluster have started, and list this one: " + who + "; but "
+                        + m.label() + ", which they list too, neither has started nor says that it has no data");
             }
         }
         return new ClusterVerdict(
@@ -647,7 +647,8 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
         }
         return seen.first().agreesWith(list, s.token())
                 ? null
-                : node.id() + ", which has no data either, would found another cluster: " + seen.first().list()
+                : node.id() + ", which has no data either, would found another cluster: "
+                        + seen.first().list()
                         + ", token " + seen.first().token() + "; here it is " + list + ", token " + s.token()
                         + "; if it stays so, give the same options on every node";
     }

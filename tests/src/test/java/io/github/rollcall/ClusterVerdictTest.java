@@ -119,7 +119,8 @@ class ClusterVerdictTest {
     void anInstanceThatNeitherAnswersNorRefusesIsWaitedForBecauseItMayBeAMemberThatIsCutOff() {
         group(A, B, C);
         nobodyAt(A, B);
-        sightings.add(new EtcdSighting(C, URLS.client(address(C)), url(C), Door.SILENT, Door.SILENT, null, null, null, null));
+        sightings.add(
+                new EtcdSighting(C, URLS.client(address(C)), url(C), Door.SILENT, Door.SILENT, null, null, null, null));
 
         waits(C + " does not refuse either");
         assertThat(verdict().reason()).contains("port 2379 and port 2380");
@@ -132,7 +133,8 @@ class ClusterVerdictTest {
         nobodyAt(A);
         blankAt(B, A, B, D);
         blankAt(D, A, B, D);
-        sightings.add(new EtcdSighting(C, URLS.client(address(C)), url(C), Door.SILENT, Door.SILENT, null, null, null, null));
+        sightings.add(
+                new EtcdSighting(C, URLS.client(address(C)), url(C), Door.SILENT, Door.SILENT, null, null, null, null));
 
         assertThat(verdict().act()).isEqualTo(Act.NEW);
     }
@@ -141,7 +143,8 @@ class ClusterVerdictTest {
     void somebodyWhoTakesConnectionsAndDoesNotAnswerIsWaitedFor() {
         group(A, B, C);
         nobodyAt(A, B);
-        sightings.add(new EtcdSighting(C, URLS.client(address(C)), url(C), Door.OPEN, Door.REFUSED, null, null, null, null));
+        sightings.add(
+                new EtcdSighting(C, URLS.client(address(C)), url(C), Door.OPEN, Door.REFUSED, null, null, null, null));
 
         waits(C + " takes connections and does not answer");
     }
@@ -362,7 +365,15 @@ class ClusterVerdictTest {
         group(A, B, C);
         nobodyAt(A, C);
         sightings.add(new EtcdSighting(
-                B, URLS.client(address(B)), url(B), Door.OPEN, Door.OPEN, null, founding("other", A, B, C), null, null));
+                B,
+                URLS.client(address(B)),
+                url(B),
+                Door.OPEN,
+                Door.OPEN,
+                null,
+                founding("other", A, B, C),
+                null,
+                null));
 
         assertThat(verdict().act()).isNotEqualTo(Act.NEW);
     }
@@ -382,7 +393,8 @@ class ClusterVerdictTest {
                 Door.OPEN,
                 Door.OPEN,
                 null,
-                new EtcdMembership(first.clusterId(), members), null,
+                new EtcdMembership(first.clusterId(), members),
+                null,
                 null));
 
         waits("has no quorum");
@@ -619,7 +631,10 @@ class ClusterVerdictTest {
         }
         listed.clear();
         sightings.subList(1, sightings.size()).clear();
-        members(started(2, B), started(3, C), new EtcdMember(4, "", List.of("http://[fd00:0::5]:2380"), List.of(), false));
+        members(
+                started(2, B),
+                started(3, C),
+                new EtcdMember(4, "", List.of("http://[fd00:0::5]:2380"), List.of(), false));
         servingAt(B, 2);
         servingAt(C, 3);
         assertThat(verdict().act()).isEqualTo(Act.EJECT);
@@ -934,7 +949,8 @@ class ClusterVerdictTest {
                 Door.OPEN,
                 Door.OPEN,
                 new EtcdSighting.Status(3, 99, false, false, 5),
-                new EtcdMembership(99, List.of(started(3, C))), null,
+                new EtcdMembership(99, List.of(started(3, C))),
+                null,
                 null));
 
         refuses("two clusters answer");
@@ -951,7 +967,8 @@ class ClusterVerdictTest {
                 Door.OPEN,
                 Door.OPEN,
                 null,
-                null, null,
+                null,
+                null,
                 new Failure(Exit.REFUSED, "user name is empty")));
 
         assertThat(verdict().act()).isEqualTo(Act.REFUSE);
@@ -969,7 +986,8 @@ class ClusterVerdictTest {
                 Door.OPEN,
                 Door.OPEN,
                 null,
-                null, null,
+                null,
+                null,
                 new Failure(Exit.UNAVAILABLE, "not etcd's v3 API")));
 
         waits("answers, and cannot be understood: not etcd's v3 API");
@@ -1148,8 +1166,7 @@ class ClusterVerdictTest {
     }
 
     private static EtcdSighting blank(String id, FirstNode says) {
-        return new EtcdSighting(
-                id, URLS.client(address(id)), url(id), Door.REFUSED, Door.OPEN, null, null, says, null);
+        return new EtcdSighting(id, URLS.client(address(id)), url(id), Door.REFUSED, Door.OPEN, null, null, says, null);
     }
 
     private static String list(String... ids) {
@@ -1172,7 +1189,8 @@ class ClusterVerdictTest {
                 Door.OPEN,
                 Door.OPEN,
                 new EtcdSighting.Status(memberId, list.clusterId(), true, false, 5),
-                list, null,
+                list,
+                null,
                 null);
     }
 
@@ -1188,7 +1206,8 @@ class ClusterVerdictTest {
                 Door.OPEN,
                 Door.OPEN,
                 new EtcdSighting.Status(memberId, 7, false, false, 5),
-                new EtcdMembership(7, List.of(list)), null,
+                new EtcdMembership(7, List.of(list)),
+                null,
                 null));
     }
 

@@ -88,23 +88,27 @@ class EtcdAwsClusterCampaignTest {
                     lab.aws.cut(AwsProxy.ANY, AwsProxy.ALWAYS);
                     node.kill();
                 });
-            case 5, 6 -> ifItCanBeSpared("lose the disk of " + node, () -> {
-                model.lost(node);
-                units.get(node).loseDisk();
-            });
-            case 7 -> ifItCanBeSpared("terminate " + node, () -> {
-                model.lost(node);
-                units.get(node).end();
-                node.terminate();
-            });
+            case 5, 6 ->
+                ifItCanBeSpared("lose the disk of " + node, () -> {
+                    model.lost(node);
+                    units.get(node).loseDisk();
+                });
+            case 7 ->
+                ifItCanBeSpared("terminate " + node, () -> {
+                    model.lost(node);
+                    units.get(node).end();
+                    node.terminate();
+                });
             case 8 -> launch(1, nodes);
             case 9 -> launch(2, nodes);
             case 10 -> {
                 // The whole cluster is off while new nodes boot.
-                told("power cut", () -> units.forEach((n, unit) -> {
-                    unit.killTool();
-                    n.kill();
-                }));
+                told(
+                        "power cut",
+                        () -> units.forEach((n, unit) -> {
+                            unit.killTool();
+                            n.kill();
+                        }));
                 launch(1 + which % 2, nodes);
             }
             default ->

@@ -300,7 +300,8 @@ class EtcdAwsClusterFaultsTest {
     }
 
     private Path printedAnew() {
-        assertThat(node.tool("--output", node.parameters.toString()).run().exit()).isZero();
+        assertThat(node.tool("--output", node.parameters.toString()).run().exit())
+                .isZero();
         return node.parameters;
     }
 

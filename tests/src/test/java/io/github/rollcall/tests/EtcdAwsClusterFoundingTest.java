@@ -84,7 +84,8 @@ class EtcdAwsClusterFoundingTest {
         Run run = waits(nodes.get(1)).says(HAS_NOT_SAID);
         assertThat(nodes.get(0).start().exit()).isZero();
         Awaitility.await().ignoreExceptions().until(() -> nodes.get(0).membersByPeerPort() != null);
-        // etcd may have noted so little of what was agreed on that it looks like a first node which waits for the others.
+        // etcd may have noted so little of what was agreed on that it looks like a first node which waits for the
+        // others.
         assertThat(nodes.get(1).tool("--dry-run").run().err()).doesNotContain("verdict new");
         assertThat(nodes.get(2).start().exit()).isZero();
 
@@ -140,7 +141,8 @@ class EtcdAwsClusterFoundingTest {
                 Socket garbage = new Socket(peer.getHost(), peer.getPort())) {
             garbage.getOutputStream().write("\0\1\2 no HTTP\r\n\r\n".getBytes(StandardCharsets.UTF_8));
             for (String path : List.of("/members", "/raft", "/rollcall")) {
-                HttpURLConnection http = (HttpURLConnection) peer.resolve(path).toURL().openConnection();
+                HttpURLConnection http =
+                        (HttpURLConnection) peer.resolve(path).toURL().openConnection();
                 assertThat(http.getResponseCode()).isEqualTo(404);
                 http.disconnect();
             }
@@ -157,7 +159,11 @@ class EtcdAwsClusterFoundingTest {
         lab = EtcdLab.of(2);
         List<Node> nodes = lab.nodes();
         Run first = waits(nodes.get(0)).says(HAS_NOT_SAID);
-        try (Run copy = nodes.get(0).tool().start().says("leaves the word to another copy").says(HAS_NOT_SAID)) {
+        try (Run copy = nodes.get(0)
+                .tool()
+                .start()
+                .says("leaves the word to another copy")
+                .says(HAS_NOT_SAID)) {
             Run second = waits(nodes.get(1));
 
             lab.startWhenDone(nodes, List.of(first, second));
