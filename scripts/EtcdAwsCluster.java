@@ -258,6 +258,7 @@ class EtcdAwsCluster extends Tool {
     private final FirstNodePort firstNodePort = new FirstNodePort();
     private final AtomicBoolean isEnding = new AtomicBoolean();
     private boolean isSpokenFor;
+    private String ownPeerUrl;
     private Instance me;
     private EtcdUrls urls;
     private long deadline;
@@ -392,8 +393,10 @@ class EtcdAwsCluster extends Tool {
                     // A member of an old cluster that is only just reading its log looks like a first node that has
                     // started, so that two looks a second apart have to come to the same list.
                     if (!s.followsAnother() || v.initialCluster().equals(founding)) {
+                        Map<String, String> parameters = parameters(s, "new", v.initialCluster());
+                        parameters.forEach(EtcdAwsCluster::checkPrintable);
                         tellTheOthers(s, v.initialCluster());
-                        return parameters(s, "new", v.initialCluster());
+                        return parameters;
                     }
                     founding = v.initialCluster();
                     groupSeen = 0;
@@ -414,6 +417,7 @@ class EtcdAwsCluster extends Tool {
         }
         try {
             firstNodePort.open(s.address(), peerPort);
+            ownPeerUrl = urls.peer(s.address());
             return true;
         } catch (IOException e) {
             tell("cannot be heard", "port " + peerPort + " cannot be listened on: " + e.getMessage());
@@ -810,7 +814,7 @@ class EtcdAwsCluster extends Tool {
     }
 
     private ByPeer askPeerPort(Place place) {
-        if (place.who.equals(me == null ? "" : me.id()) && firstNodePort.isOpen()) {
+        if (firstNodePort.isOpen() && place.peerUrl.equals(ownPeerUrl)) {
             return new ByPeer(Door.REFUSED, null, null, null);
         }
         Door door = knock(place.peerUrl.isEmpty() ? place.clientUrl : place.peerUrl);
