@@ -128,7 +128,8 @@ public final class EtcdLab implements AutoCloseable {
     /** Terminates an instance, and lowers the desired capacity: the group does not replace it. */
     public void retire(Node node) {
         node.kill();
-        scaling.terminateInstanceInAutoScalingGroup(r -> r.instanceId(node.id).shouldDecrementDesiredCapacity(true));
+        moto.scaling.terminateInstanceInAutoScalingGroup(
+                r -> r.instanceId(node.id).shouldDecrementDesiredCapacity(true));
     }
 
     private Node node(String id) {
