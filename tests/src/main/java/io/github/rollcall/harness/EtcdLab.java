@@ -18,12 +18,12 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.stream.Collectors;
 import org.awaitility.Awaitility;
 import org.awaitility.core.ConditionTimeoutException;
-import software.amazon.awssdk.services.autoscaling.AutoScalingClient;
 import software.amazon.awssdk.services.ec2.model.Instance;
 
 /**
@@ -34,7 +34,6 @@ public final class EtcdLab implements AutoCloseable {
     private static final Set<Integer> OCTETS = ConcurrentHashMap.newKeySet();
 
     private final Moto moto = Moto.shared();
-    private final AutoScalingClient scaling = moto.client(AutoScalingClient.builder());
     private final Path folder;
     private final Map<String, Node> nodes = new ConcurrentHashMap<>();
 
@@ -57,22 +56,8 @@ public final class EtcdLab implements AutoCloseable {
         do {
             octet = ThreadLocalRandom.current().nextInt(2, 250);
         } while (!OCTETS.add(octet));
-        String network = "127." + octet + ".";
-        tls = withTls ? Tls.forAddresses(folder, network + "1.", 4, 12) : null;
-        String vpc =
-                moto.ec2.createVpc(r -> r.cidrBlock(network + "0.0/16")).vpc().vpcId();
-        String subnet = moto.ec2
-                .createSubnet(r -> r.vpcId(vpc).cidrBlock(network + "1.0/24"))
-                .subnet()
-                .subnetId();
-        scaling.createLaunchConfiguration(
-                r -> r.launchConfigurationName(group).imageId("ami-12c6146b").instanceType("t3.micro"));
-        scaling.createAutoScalingGroup(r -> r.autoScalingGroupName(group)
-                .launchConfigurationName(group)
-                .minSize(0)
-                .maxSize(20)
-                .desiredCapacity(desired)
-                .vpcZoneIdentifier(subnet));
+        tls = withTls ? Tls.forAddresses(folder, "127." + octet + ".1.", 4, 12) : null;
+        moto.loopbackGroup(group, octet, desired);
     }
 
     /** A group of that size, with nothing running on its instances. */
@@ -85,37 +70,66 @@ public final class EtcdLab implements AutoCloseable {
         return new EtcdLab(desired, true);
     }
 
+    /** A group of that size that is a cluster already. */
+    public static EtcdLab cluster(int size) {
+        EtcdLab lab = of(size);
+        lab.startAll(lab.nodes());
+        lab.awaitMembers(lab.nodes());
+        return lab;
+    }
+
+    /** Does on all of these at once what their units do, and fails unless all of them start. */
+    public void startAll(List<Node> nodes, String... args) {
+        startWhenDone(nodes, nodes.stream().map(n -> n.begin(args)).toList());
+    }
+
+    /** Starts etcd on each when its tool has ended, and fails unless all of them end well. @param runs one a node */
+    public void startWhenDone(List<Node> nodes, List<Run> runs) {
+        List<CompletableFuture<Void>> starts = new ArrayList<>();
+        for (int i = 0; i < nodes.size(); i++) {
+            Node node = nodes.get(i);
+            Run run = runs.get(i);
+            starts.add(CompletableFuture.runAsync(
+                    () -> {
+                        if (run.exit() != 0) {
+                            throw new AssertionError(run.toString());
+                        }
+                        node.startEtcd(Way.ENVIRONMENT_FILE);
+                    },
+                    task -> new Thread(task, "start-" + node).start()));
+        }
+        starts.forEach(CompletableFuture::join);
+    }
+
     /** The group's instances now, sorted by id; those that were terminated have been replaced. */
     public List<Node> nodes() {
-        List<String> ids = scaling
-                .describeAutoScalingGroups(r -> r.autoScalingGroupNames(group))
-                .autoScalingGroups()
-                .get(0)
-                .instances()
-                .stream()
-                .map(i -> i.instanceId())
-                .sorted()
-                .toList();
-        return ids.stream().map(this::node).toList();
+        return moto.group(group).stream().map(this::node).toList();
     }
 
     /** Changes the desired capacity. @return the instances that this has brought */
     public List<Node> scale(int desired) {
         Set<Node> before = new HashSet<>(nodes());
-        scaling.setDesiredCapacity(r -> r.autoScalingGroupName(group).desiredCapacity(desired));
+        moto.scaling.setDesiredCapacity(r -> r.autoScalingGroupName(group).desiredCapacity(desired));
         return nodes().stream().filter(n -> !before.contains(n)).toList();
     }
 
     /** Puts an instance into standby, which lowers the desired capacity. */
     public void standby(Node node) {
-        scaling.enterStandby(
+        moto.scaling.enterStandby(
                 r -> r.autoScalingGroupName(group).instanceIds(node.id).shouldDecrementDesiredCapacity(true));
     }
 
     /** Takes an instance out of the group; it runs on. */
     public void detach(Node node) {
-        scaling.detachInstances(
+        moto.scaling.detachInstances(
                 r -> r.autoScalingGroupName(group).instanceIds(node.id).shouldDecrementDesiredCapacity(true));
+    }
+
+    /** Terminates an instance, and lowers the desired capacity: the group does not replace it. */
+    public void retire(Node node) {
+        node.kill();
+        moto.scaling.terminateInstanceInAutoScalingGroup(
+                r -> r.instanceId(node.id).shouldDecrementDesiredCapacity(true));
     }
 
     private Node node(String id) {
@@ -160,17 +174,22 @@ public final class EtcdLab implements AutoCloseable {
 
     /** Waits until exactly these have started, listed under their names, and all of them serve. */
     public void awaitMembers(List<Node> expected) {
+        awaitMembers(expected, Duration.ofSeconds(90));
+    }
+
+    /** The same, for as long as that. */
+    public void awaitMembers(List<Node> expected, Duration patience) {
         List<String> names = expected.stream().map(n -> n.id).sorted().toList();
         try {
-            await(names);
+            await(names, patience);
         } catch (ConditionTimeoutException e) {
             throw new AssertionError(expected.stream().map(Node::story).collect(Collectors.joining("\n")), e);
         }
     }
 
-    private void await(List<String> names) {
+    private void await(List<String> names, Duration patience) {
         Awaitility.await("members " + names)
-                .atMost(Duration.ofSeconds(90))
+                .atMost(patience)
                 .pollInterval(Duration.ofMillis(200))
                 .ignoreExceptions()
                 .until(() -> {
@@ -298,9 +317,14 @@ public final class EtcdLab implements AutoCloseable {
             return withAws(tool).args(options(dataDir).toArray(String[]::new));
         }
 
+        /** The tool, as a unit starts it before etcd. */
+        public Run begin(String... args) {
+            return tool("--output", parameters.toString()).args(args).start();
+        }
+
         /** What a unit does: the tool, then etcd with what it has printed. */
         public Run start(String... args) {
-            Run run = tool("--output", parameters.toString()).args(args).run();
+            Run run = begin(args);
             if (run.exit() == 0) {
                 startEtcd(Way.ENVIRONMENT_FILE);
             }
