@@ -57,8 +57,13 @@ import io.github.rollcall.Trouble;
 import io.prometheus.metrics.core.metrics.CounterWithCallback;
 import io.prometheus.metrics.core.metrics.GaugeWithCallback;
 import io.prometheus.metrics.model.registry.PrometheusRegistry;
+import java.io.IOException;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -85,6 +90,7 @@ import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
+import java.util.function.BooleanSupplier;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
@@ -183,7 +189,7 @@ class LbManager extends Tool {
     @Option(
             names = "--max-removals",
             paramLabel = "N|P%%",
-            description = "Hold back removals of more at once, or of more percent (default: any number).")
+            description = "Hold back a change that removes more, or more percent (default: any number).")
     private String maxRemovals;
 
     @Option(
@@ -244,6 +250,8 @@ class LbManager extends Tool {
     /** What is remembered in place of a cluster's id as long as nobody has accepted its reset. */
     private static final String RESET_OF = "reset of ";
 
+    private static final String STATE_FOLDER = System.getenv("STATE_DIRECTORY");
+
     private final Log log = Log.of("lbmanager");
     private Plan.Policy policy;
     private Guards.Limit limit;
@@ -268,12 +276,17 @@ class LbManager extends Tool {
         remembered = new Remembered(etcd, configPath, txn -> leadership == null ? txn : leadership.fence(txn));
         awsBalancers = new AwsBalancers(aws, awsRate);
         return switch (action) {
-            case run -> dryRun ? Math.max(0, plan() - SOMETHING) : manage();
+            case run -> dryRun ? dryRun(plan()) : manage();
             case plan -> plan();
             case status -> status();
             case announce -> announce();
             case purge -> purge();
         };
+    }
+
+    /** To have something to do is no news for who only asks what would be done. */
+    private static int dryRun(int code) {
+        return code == SOMETHING ? Exit.OK : code;
     }
 
     // --- the command line
@@ -306,6 +319,7 @@ class LbManager extends Tool {
         check(!json || action == Action.status, "--json is for status");
         check(!await || action == Action.announce, "--wait is for announce");
         check(!once || action == Action.run, "--once is for run");
+        check(!once || !ha, "--once does not go with --ha: a copy that ends stands for no election");
     }
 
     private void check(boolean holds, String sentence) {
@@ -371,8 +385,12 @@ class LbManager extends Tool {
                     .add(b));
             inParallel(groups.values(), names -> {
                 BalancerName any = names.iterator().next();
-                Map<BalancerName, Reading> read = of(any).members(names);
-                names.forEach(b -> readings.put(b, read.getOrDefault(b, missing(b))));
+                try {
+                    Map<BalancerName, Reading> read = of(any).members(names);
+                    names.forEach(b -> readings.put(b, read.getOrDefault(b, missing(b))));
+                } catch (Failure f) {
+                    names.forEach(b -> readings.put(b, Reading.failed(f)));
+                }
             });
         }
 
@@ -487,7 +505,13 @@ class LbManager extends Tool {
         List<BalancerName> known = names.stream()
                 .filter(b -> survey.readings.get(b).problem() == null)
                 .toList();
-        inParallel(known, b -> health.put(b, of(b).health(b)));
+        inParallel(known, b -> {
+            try {
+                health.put(b, of(b).health(b));
+            } catch (Failure f) {
+                Log.of(b.toString()).error("health not known: " + f.getMessage());
+            }
+        });
         Table table = new Table("LOAD BALANCER", "CLASS", "MEMBER", "KEY", "REGISTERED", "HEALTH");
         JsonArray all = new JsonArray();
         for (BalancerName b : names) {
@@ -578,7 +602,8 @@ class LbManager extends Tool {
 
     private int announce() throws InterruptedException {
         BalancerKey announced = announced();
-        String etcdKey = configPath + "/" + announced;
+        boolean isWhole = isWhole(key);
+        String etcdKey = configPath + "/" + key + (isWhole ? "" : "/" + announced.member());
         if (dryRun) {
             System.out.println("would put " + etcdKey);
             return Exit.OK;
@@ -622,8 +647,7 @@ class LbManager extends Tool {
 
     private BalancerKey announced() {
         try {
-            boolean hasMember = key.split("/", -1).length == (key.startsWith("route53/") ? 6 : 5);
-            if (hasMember) {
+            if (isWhole(key)) {
                 return BalancerKey.parse(key);
             }
             BalancerKey balancer = BalancerKey.parseBalancer(key);
@@ -636,6 +660,10 @@ class LbManager extends Tool {
         } catch (IllegalArgumentException e) {
             throw usage("KEY is '" + key + "': " + e.getMessage());
         }
+    }
+
+    private static boolean isWhole(String key) {
+        return key.split("/", -1).length == (key.startsWith("route53/") ? 6 : 5);
     }
 
     private void awaitService(BalancerKey announced, Log subject) {
@@ -717,13 +745,16 @@ class LbManager extends Tool {
 
     private volatile boolean ready;
 
+    /** What it ends with. */
+    private volatile int code;
+
     private int manage() throws InterruptedException {
         Signals.on(name -> stop.complete("SIG" + name), "TERM", "INT", "HUP");
         daemon.start(this::whyNotReady, this::registerMetrics);
         prefix = new EtcdPrefix(etcd, configPath + "/", resync, new Changes());
         if (ha) {
             leadership = new Leadership(
-                    etcd, Remembered.leaderKey(configPath), who(), ttl, this::takeUpSoon, () -> acting = false);
+                    etcd, Remembered.leaderKey(configPath), who(), ttl, this::takeUpSoon, this::actNoMore);
             aws.changeOnlyWhile(leadership::isCertain);
             start("election", leadership::run);
         }
@@ -737,23 +768,24 @@ class LbManager extends Tool {
         log.info("stopping", "reason", reason);
         Systemd.stopping(reason);
         acting = false;
-        boolean finished = awaitRest(LAST_WORDS);
+        rememberRevision();
+        boolean finished = await(() -> balancers.values().stream().noneMatch(Balancer::isWorking), LAST_WORDS);
         if (leadership != null) {
             leadership.resign();
         }
         if (!finished) {
             log.warn("AWS has not answered in time; what was under way may have been done");
         }
-        return Exit.OK;
+        return code;
     }
 
     private int manageOnce() throws InterruptedException {
         prefix.readOnce();
         takeUp();
-        while (!awaitRest(Duration.ofSeconds(1)) && !stop.isDone()) {
+        while (!await(this::isAtRest, Duration.ofSeconds(1)) && !stop.isDone()) {
             log.debug("not at rest yet");
         }
-        int worst = malformed.isEmpty() ? Exit.OK : Exit.DATA;
+        int worst = Math.max(code, malformed.isEmpty() ? Exit.OK : Exit.DATA);
         for (Balancer b : balancers.values()) {
             Failure problem = b.problem();
             worst = Math.max(worst, problem == null ? Exit.OK : problem.exit());
@@ -762,11 +794,32 @@ class LbManager extends Tool {
             Failure problem = g.trouble.now();
             worst = Math.max(worst, problem == null ? Exit.OK : problem.exit());
         }
+        rememberRevision();
         return worst;
     }
 
-    private static void start(String name, Runnable what) {
-        daemonThreads(name).newThread(what).start();
+    private void start(String name, Runnable what) {
+        daemonThreads(name)
+                .newThread(() -> {
+                    try {
+                        what.run();
+                    } catch (RuntimeException e) {
+                        defect(e);
+                    }
+                })
+                .start();
+    }
+
+    /** It is better to end, and be started again, than to live on with a part of it dead. */
+    private void defect(RuntimeException e) {
+        log.error("a defect in lbmanager: " + e);
+        log.trace(e);
+        code = Exit.SOFTWARE;
+        stop.complete("a defect");
+    }
+
+    private synchronized void actNoMore() {
+        acting = false;
     }
 
     private static String who() {
@@ -804,6 +857,7 @@ class LbManager extends Tool {
                 return;
             }
             isRead = true;
+            compareRevision();
             log.info("has read the keys", "keys", revisions.size(), "load-balancers", balancers.size());
             if (!once && (leadership == null || leadership.isCertain())) {
                 takeUpSoon();
@@ -813,10 +867,13 @@ class LbManager extends Tool {
 
         @Override
         public void reset(String why) {
-            acting = false;
-            reset = why;
-            resetAt = prefix.revision();
-            balancers.values().forEach(b -> b.toBeRemembered |= b.managed);
+            // Not in the midst of taking up.
+            synchronized (LbManager.this) {
+                acting = false;
+                reset = why;
+                resetAt = prefix.revision();
+                balancers.values().forEach(b -> b.toBeRemembered |= b.managed);
+            }
             if (!acceptReset) {
                 log.error(why + ": removals wait until it is started again with --accept-reset");
             }
@@ -841,6 +898,8 @@ class LbManager extends Tool {
                 } catch (Failure f) {
                     trouble.failed(f);
                     restUntilStop(Backoff.DEFAULT.delay(trouble.times()));
+                } catch (RuntimeException e) {
+                    defect(e);
                 }
             }
         });
@@ -863,10 +922,11 @@ class LbManager extends Tool {
             b.managed = managed.containsKey(b.name) || newOnes.contains(b);
             b.owned = managed.getOrDefault(b.name, Set.of());
             b.toBeRemembered = false;
-            b.actual = null;
+            b.startOver();
         }
-        acting = true;
-        Map<Group, List<Balancer>> byGroup = all.stream().collect(Collectors.groupingBy(b -> b.group));
+        acting = leadership == null || leadership.isCertain();
+        // Not only those: there may be more by now.
+        Map<Group, List<Balancer>> byGroup = balancers.values().stream().collect(Collectors.groupingBy(b -> b.group));
         byGroup.forEach(Group::read);
         considerReadiness();
     }
@@ -884,10 +944,52 @@ class LbManager extends Tool {
             log.info("reset accepted, removals go on");
             reset = null;
         } else if (reset != null) {
-            remembered.setCluster(RESET_OF + now);
+            if (stored == null || !stored.id().equals(RESET_OF + now)) {
+                remembered.setCluster(RESET_OF + now);
+            }
         } else if (!now.equals(stored.id())) {
             reset = resetSentence(stored);
             log.error(reset + ": removals wait until it is started again with --accept-reset");
+        }
+    }
+
+    /**
+     * Where systemd gives the service a folder, etcd's cluster and revision are noted there: of all that is remembered in etcd
+     * itself a restored etcd has an earlier state, too.
+     */
+    private void rememberRevision() {
+        if (STATE_FOLDER == null || !isRead || reset != null) {
+            return;
+        }
+        try {
+            Path file = Path.of(STATE_FOLDER, "etcd-revision");
+            Path whole = Files.writeString(
+                    Path.of(STATE_FOLDER, "etcd-revision.new"), prefix.cluster() + " " + prefix.revision() + "\n");
+            Files.move(whole, file, StandardCopyOption.ATOMIC_MOVE);
+        } catch (IOException e) {
+            log.warn("etcd's revision cannot be noted", "folder", STATE_FOLDER, "cause", e);
+        }
+    }
+
+    private void compareRevision() {
+        if (STATE_FOLDER == null) {
+            return;
+        }
+        try {
+            String[] noted = Files.readString(Path.of(STATE_FOLDER, "etcd-revision"))
+                    .strip()
+                    .split(" ");
+            boolean isTheSame = noted[0].equals(prefix.cluster()) && Long.parseLong(noted[1]) <= prefix.revision();
+            if (!isTheSame && !acceptReset) {
+                reset = "etcd is not the one that it was, or was put back to an earlier state (--accept-reset): before,"
+                        + " its cluster id was " + noted[0] + " and its revision " + noted[1];
+                resetAt = prefix.revision();
+                log.error(reset + ": removals wait until it is started again with --accept-reset");
+            }
+        } catch (NoSuchFileException first) {
+            log.debug("no revision noted");
+        } catch (IOException | RuntimeException e) {
+            log.warn("etcd's revision of before cannot be read", "folder", STATE_FOLDER, "cause", e);
         }
     }
 
@@ -896,9 +998,12 @@ class LbManager extends Tool {
         if (!acting) {
             return;
         }
+        rememberRevision();
         try {
-            if (reset != null) {
-                settleReset();
+            synchronized (this) {
+                if (reset != null) {
+                    settleReset();
+                }
             }
         } catch (Failure f) {
             log.debug(f.getMessage());
@@ -934,10 +1039,13 @@ class LbManager extends Tool {
                 && balancers.values().stream().allMatch(Balancer::isAtRest);
     }
 
-    private boolean awaitRest(Duration time) throws InterruptedException {
+    /** @param condition one that {@link #tellRest} is called for */
+    private boolean await(BooleanSupplier condition, Duration time) throws InterruptedException {
         long deadline = System.nanoTime() + time.toNanos();
         synchronized (rest) {
-            for (long left = time.toMillis(); !isAtRest(); left = (deadline - System.nanoTime()) / 1_000_000) {
+            for (long left = time.toMillis();
+                    !condition.getAsBoolean();
+                    left = (deadline - System.nanoTime()) / 1_000_000) {
                 if (left <= 0) {
                     return false;
                 }
@@ -999,7 +1107,7 @@ class LbManager extends Tool {
                 try {
                     Map<BalancerName, Reading> read = api.members(some.keySet());
                     trouble.over();
-                    changes.forEach((b, before) -> b.read(read.getOrDefault(b.name, missing(b.name)), before));
+                    changes.forEach((b, before) -> b.read(read.get(b.name), before));
                 } catch (Failure f) {
                     trouble.failed(f);
                     synchronized (this) {
@@ -1007,10 +1115,8 @@ class LbManager extends Tool {
                     }
                     tellRest();
                     restUntilStop(Backoff.DEFAULT.delay(trouble.times()));
-                } catch (RuntimeException defect) {
-                    log.error("a defect in lbmanager: " + defect);
-                    log.trace(defect);
-                    stop.complete("a defect");
+                } catch (RuntimeException e) {
+                    defect(e);
                 }
             }
             tellRest();
@@ -1053,6 +1159,8 @@ class LbManager extends Tool {
         private Instant switching;
 
         private Member newcomer;
+        /** Whether AWS was read after the last key had gone. */
+        private volatile boolean isReadSinceLastKey;
 
         private Duration look = FIRST_LOOK;
 
@@ -1074,6 +1182,7 @@ class LbManager extends Tool {
                 keys.remove(etcdKey);
             } else {
                 keys.put(etcdKey, new Roll.Entry(etcdKey, revision, parsed));
+                isReadSinceLastKey = false;
                 // Whoever puts a key again wants it tried again.
                 refused.keySet().removeIf(m -> m.id().equals(parsed.member().id()));
             }
@@ -1149,22 +1258,20 @@ class LbManager extends Tool {
                     }
                 } catch (Failure f) {
                     failed(f);
-                } catch (RuntimeException defect) {
-                    log.error("a defect in lbmanager: " + defect);
-                    log.trace(defect);
-                    stop.complete("a defect");
+                } catch (RuntimeException e) {
+                    defect(e);
                 }
             }
             tellRest();
         }
 
-        /** What was read. @param before how often it had been changed when that began */
-        void read(Reading reading, int before) {
+        /** What was read, null if it does not exist. @param before how often it had been changed when that began */
+        void read(Reading answer, int before) {
+            if (answer == null && isForgotten()) {
+                return;
+            }
+            Reading reading = answer == null ? missing(name) : answer;
             if (reading.problem() != null) {
-                actual = null;
-                if (isForgotten(reading.problem())) {
-                    return;
-                }
                 failed(reading.problem());
                 return;
             }
@@ -1182,12 +1289,12 @@ class LbManager extends Tool {
         }
 
         /** What is not there and has no keys is nobody's concern any more. */
-        private boolean isForgotten(Failure problem) {
-            if (!roll().members().isEmpty() || problem.exit() != Exit.CONFIG) {
+        private boolean isForgotten() {
+            if (!acting || roll().memberClass() != null) {
                 return false;
             }
             try {
-                letGo(problem.getMessage());
+                letGo("does not exist any more");
                 return true;
             } catch (Failure f) {
                 return false;
@@ -1214,9 +1321,6 @@ class LbManager extends Tool {
                 }
                 remembered.manage(List.of(name));
                 managed = true;
-            }
-            if (!roll.stale().isEmpty()) {
-                remembered.removeUnchanged(roll.stale());
             }
             Reading now = actual;
             if (now == null) {
@@ -1248,12 +1352,34 @@ class LbManager extends Tool {
             if (refused.isEmpty() && plan.heldBack().isEmpty()) {
                 lastSuccess = Instant.now();
             }
-            if (roll.memberClass() == null && plan.heldBack().isEmpty()) {
-                letGo(now.members().isEmpty() ? "empty" : "no keys");
-            }
             if (!refused.isEmpty()) {
                 retryRefused();
+            } else if (!roll.stale().isEmpty() && reset == null) {
+                remembered.removeUnchanged(roll.stale());
             }
+            if (roll.memberClass() == null && plan.heldBack().isEmpty()) {
+                if (isReadSinceLastKey) {
+                    letGo(now.members().isEmpty() ? "empty" : "no keys");
+                } else {
+                    // What is known may be old: whoever was added since is to go too.
+                    isReadSinceLastKey = true;
+                    actual = null;
+                    group.read(List.of(this));
+                }
+            }
+        }
+
+        /** Forgets what was known of AWS: another copy may have changed it. */
+        synchronized void startOver() {
+            actual = null;
+            refused.clear();
+            switching = null;
+            isReadSinceLastKey = false;
+            changes++;
+        }
+
+        synchronized boolean isWorking() {
+            return working;
         }
 
         private void letGo(String why) {
@@ -1297,11 +1423,17 @@ class LbManager extends Tool {
                 own(change.register(), now);
             }
             syncs++;
-            synchronized (this) {
-                changes++;
+            changed();
+            try {
+                done(change, now, group.api.apply(change));
+            } finally {
+                // Also if it failed: it may have been done.
+                changed();
             }
-            Map<Member, Failure> no = group.api.apply(change);
-            done(change, now, no);
+        }
+
+        private synchronized void changed() {
+            changes++;
         }
 
         /** Said before it is done: what is added and not remembered would never be removed. */
@@ -1320,7 +1452,6 @@ class LbManager extends Tool {
             members.addAll(registered);
             members.removeAll(deregistered);
             synchronized (this) {
-                changes++;
                 actual = Reading.of(members, before.port());
                 again = true;
             }
@@ -1341,7 +1472,9 @@ class LbManager extends Tool {
             });
             if (no.isEmpty()) {
                 refusals = 0;
-            } else if (registered.isEmpty() && deregistered.isEmpty() && refused.isEmpty()) {
+            } else if (registered.isEmpty()
+                    && deregistered.isEmpty()
+                    && no.keySet().stream().noneMatch(change.register()::contains)) {
                 throw no.values().iterator().next();
             }
         }

@@ -181,6 +181,9 @@ public final class EtcdPrefix {
             }
             from = answer.has("more") && answer.get("more").getAsBoolean() ? last + '\0' : null;
         }
+        if (known.entrySet().stream().anyMatch(k -> all.getOrDefault(k.getKey(), Long.MAX_VALUE) < k.getValue())) {
+            listener.reset("etcd's keys are of an earlier revision than they were");
+        }
         Map<String, Long> changes = new LinkedHashMap<>();
         known.keySet().forEach(key -> {
             if (!all.containsKey(key)) {

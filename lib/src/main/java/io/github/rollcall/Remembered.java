@@ -141,9 +141,16 @@ public final class Remembered {
 
     /** Removes keys that nobody has put again since. */
     public void removeUnchanged(Collection<Roll.Entry> entries) {
+        EtcdTxn txn = new EtcdTxn();
         for (Roll.Entry entry : entries) {
-            fence.apply(new EtcdTxn().ifPut(entry.key(), entry.revision()).delete(entry.key()))
-                    .commit(etcd);
+            txn.then(new EtcdTxn().ifPut(entry.key(), entry.revision()).delete(entry.key()));
+            if (txn.size() == EtcdTxn.MOST) {
+                write(txn);
+                txn = new EtcdTxn();
+            }
+        }
+        if (!txn.isEmpty()) {
+            write(txn);
         }
     }
 

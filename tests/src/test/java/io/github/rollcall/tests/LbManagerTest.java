@@ -123,7 +123,7 @@ class LbManagerTest extends LbManagerScene {
         put("multiple", ids[0]);
         manager();
         awaitMembers(ids[0]);
-        aws.delay("RegisterInstancesWithLoadBalancer", 1, Duration.ofMillis(500));
+        aws.delay("RegisterInstancesWithLoadBalancer", AwsProxy.ALWAYS, Duration.ofSeconds(1));
 
         put("multiple", ids);
 
