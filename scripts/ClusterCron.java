@@ -198,7 +198,7 @@ class ClusterCron extends Tool {
     public static void main(String... args) {
         // A cached answer does without AWS.
         if (!List.of(args).contains("-c")) {
-            AwsOptions.prepare();
+            AwsOptions.prepare(ElasticLoadBalancingClient::builder);
         }
         Tool.main(new ClusterCron(), args);
     }

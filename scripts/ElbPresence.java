@@ -164,7 +164,7 @@ class ElbPresence extends Tool {
     }
 
     public static void main(String... args) {
-        AwsOptions.prepare();
+        AwsOptions.prepare(ElasticLoadBalancingClient::builder);
         Tool.main(new ElbPresence(), args);
     }
 

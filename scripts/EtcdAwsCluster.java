@@ -257,6 +257,7 @@ class EtcdAwsCluster extends Tool {
     }
 
     public static void main(String... args) {
+        AwsOptions.prepare(AutoScalingClient::builder);
         Tool.main(new EtcdAwsCluster(), args);
     }
 
