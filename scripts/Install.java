@@ -2,7 +2,7 @@
 //DESCRIPTION Turns a tool into a fast, offline command.
 //JAVA 17+
 //RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx128m
-//COMPILE_OPTIONS --release 17
+//COMPILE_OPTIONS --release 17 -XDstringConcat=inline
 //DEPS io.github.rollcall:rollcall-parent:0.1.0@pom
 //DEPS io.github.rollcall:rollcall:0.1.0
 //DEPS org.ow2.asm:asm

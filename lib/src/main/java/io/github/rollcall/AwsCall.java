@@ -13,7 +13,15 @@ import software.amazon.awssdk.core.exception.SdkException;
 public final class AwsCall {
     private static final Set<String> THROTTLING = Set.of("DependencyThrottle", "PriorRequestNotComplete");
     private static final Set<String> NOT_FOUND =
-            Set.of("LoadBalancerNotFound", "AccessPointNotFound", "TargetGroupNotFound");
+            Set.of("LoadBalancerNotFound", "AccessPointNotFound", "TargetGroupNotFound", "NoSuchHostedZone");
+    /** Refused for the sake of single members, or of single records of a batch. */
+    private static final Set<String> ABOUT_MEMBERS = Set.of(
+            "InvalidInstance",
+            "InvalidTarget",
+            "TooManyTargets",
+            "TooManyRegistrationsForTargetId",
+            "InvalidChangeBatch");
+
     /** Members that AWS does not take now: not running yet, or too many. Somebody else may mend that meanwhile. */
     private static final Set<String> NOT_NOW =
             Set.of("InvalidInstance", "InvalidTarget", "TooManyTargets", "TooManyRegistrationsForTargetId");
@@ -56,6 +64,16 @@ public final class AwsCall {
     /** Whether it was AWS saying that there is no such load balancer or target group. */
     public static boolean isNotFound(Failure failure) {
         return NOT_FOUND.contains(code(failure));
+    }
+
+    /** Whether it was AWS refusing a call for the sake of single members in it. */
+    static boolean isAboutMembers(Failure failure) {
+        return ABOUT_MEMBERS.contains(code(failure));
+    }
+
+    /** Whether it was AWS saying that there is no room for more members. */
+    static boolean isNoRoom(Failure failure) {
+        return code(failure).equals("TooManyTargets");
     }
 
     /** AWS's error code of a failure that it was the cause of, such as {@code InvalidInstance}; else empty. */

@@ -8,6 +8,7 @@ import java.time.Duration;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.atomic.LongAdder;
+import java.util.function.BooleanSupplier;
 import java.util.function.Supplier;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -22,6 +23,7 @@ import software.amazon.awssdk.awscore.client.builder.AwsSyncClientBuilder;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
 import software.amazon.awssdk.core.SdkSystemSetting;
+import software.amazon.awssdk.core.exception.AbortedException;
 import software.amazon.awssdk.core.exception.SdkClientException;
 import software.amazon.awssdk.core.interceptor.Context;
 import software.amazon.awssdk.core.interceptor.ExecutionAttributes;
@@ -57,6 +59,7 @@ public final class AwsOptions {
 
     private Duration timeout;
     private int retries;
+    private volatile BooleanSupplier mayChange = () -> true;
     private final ConcurrentMap<String, LongAdder> calls = new ConcurrentHashMap<>();
 
     @Option(
@@ -120,17 +123,27 @@ public final class AwsOptions {
      *     that should have said it is away; and configuration when variables or profiles make no sense
      */
     public <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(B builder) {
+        return client(builder, region(), this::retryStrategy);
+    }
+
+    /** As {@link #client(AwsClientBuilder)} for a region of its own, called at this pace. */
+    public <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(
+            B builder, String region, Pace pace) {
+        return client(builder, region, () -> pace.paced(retryStrategy()));
+    }
+
+    private <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C client(
+            B builder, String where, Supplier<RetryStrategy> retryStrategy) {
         // IMDSv1 answers whoever can make this host send a GET; the SDK would fall back to it for credentials.
         System.setProperty(SdkSystemSetting.AWS_EC2_METADATA_V1_DISABLED.property(), "true");
         if (endpoint == null) {
             endpoint = endpointVariable();
         }
-        String where = region();
         return AwsCall.of(() -> {
             builder.region(Region.of(where))
                     .credentialsProvider(credentials())
                     .overrideConfiguration(c -> c.apiCallAttemptTimeout(timeout)
-                            .retryStrategy(retryStrategy())
+                            .retryStrategy(retryStrategy.get())
                             .addExecutionInterceptor(new Attempts()));
             return connected(builder, endpoint, timeout);
         });
@@ -235,7 +248,23 @@ public final class AwsOptions {
                 : DefaultCredentialsProvider.builder().build();
     }
 
+    /**
+     * Lets calls that change something be made only while this holds. It is asked before every attempt, for between two of them
+     * a process may have been paused for long.
+     */
+    public void changeOnlyWhile(BooleanSupplier condition) {
+        mayChange = condition;
+    }
+
     private final class Attempts implements ExecutionInterceptor {
+        @Override
+        public void beforeTransmission(Context.BeforeTransmission context, ExecutionAttributes attributes) {
+            String operation = attributes.getAttribute(SdkExecutionAttribute.OPERATION_NAME);
+            if (!operation.startsWith("Describe") && !operation.startsWith("List") && !mayChange.getAsBoolean()) {
+                throw AbortedException.create("it may not change anything any more");
+            }
+        }
+
         @Override
         public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes attributes) {
             String operation = attributes.getAttribute(SdkExecutionAttribute.OPERATION_NAME);

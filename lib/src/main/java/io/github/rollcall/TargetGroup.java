@@ -1,6 +1,8 @@
 package io.github.rollcall;
 
 import java.util.List;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import software.amazon.awssdk.services.elasticloadbalancingv2.ElasticLoadBalancingV2Client;
@@ -10,10 +12,15 @@ import software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetTypeEn
 
 /** A target group of an application or network load balancer; its members are instances or addresses. Thread-safe. */
 public final class TargetGroup implements LoadBalancer {
+    /** The zone of a target that is in none of the VPC's. */
+    private static final String EVERYWHERE = "all";
+
     private final ElasticLoadBalancingV2Client client;
     private final String arn;
     private final boolean ofAddresses;
     private final Integer port;
+    /** Addresses that are not in the group's VPC, as far as is known. */
+    private final Set<String> outside = ConcurrentHashMap.newKeySet();
 
     private TargetGroup(ElasticLoadBalancingV2Client client, String arn, boolean ofAddresses, Integer port) {
         this.client = client;
@@ -60,13 +67,25 @@ public final class TargetGroup implements LoadBalancer {
      * @throws Failure configuration when there is none, or when it is one of functions or load balancers
      */
     public static TargetGroup find(ElasticLoadBalancingV2Client client, Ref ref) {
-        var group = describe(client, ref);
+        return of(client, describe(client, ref), ref.port());
+    }
+
+    /**
+     * One that AWS has described.
+     *
+     * @param port the port that members are registered with, or null for the group's own
+     * @throws Failure configuration when it is one of functions or load balancers
+     */
+    static TargetGroup of(
+            ElasticLoadBalancingV2Client client,
+            software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetGroup group,
+            Integer port) {
         TargetTypeEnum type = group.targetType();
         if (type != TargetTypeEnum.INSTANCE && type != TargetTypeEnum.IP) {
             throw new Failure(
                     Exit.CONFIG, "its targets are of type " + group.targetTypeAsString() + ", not instance or ip");
         }
-        return new TargetGroup(client, group.targetGroupArn(), type == TargetTypeEnum.IP, ref.port());
+        return new TargetGroup(client, group.targetGroupArn(), type == TargetTypeEnum.IP, port);
     }
 
     /**
@@ -137,11 +156,14 @@ public final class TargetGroup implements LoadBalancer {
                         client.describeTargetHealth(r -> r.targetGroupArn(arn).targets(targets(members))))
                 .targetHealthDescriptions()
                 .stream()
-                .map(TargetGroup::health)
+                .map(this::health)
                 .toList();
     }
 
-    private static MemberHealth health(TargetHealthDescription d) {
+    private MemberHealth health(TargetHealthDescription d) {
+        if (EVERYWHERE.equals(d.target().availabilityZone())) {
+            outside.add(d.target().id());
+        }
         return MemberHealth.target(
                 new Member(d.target().id(), d.target().port()),
                 d.targetHealth().stateAsString(),
@@ -155,7 +177,33 @@ public final class TargetGroup implements LoadBalancer {
 
     @Override
     public void register(List<Member> members) {
-        AwsCall.of(() -> client.registerTargets(r -> r.targetGroupArn(arn).targets(targets(members))));
+        try {
+            AwsCall.of(() -> client.registerTargets(r -> r.targetGroupArn(arn).targets(targets(members))));
+        } catch (Failure f) {
+            List<String> unknown = members.stream()
+                    .map(Member::id)
+                    .filter(id -> !outside.contains(id))
+                    .toList();
+            if (!isOutside(f) || unknown.isEmpty()) {
+                throw f;
+            }
+            outside.addAll(unknown);
+            try {
+                AwsCall.of(
+                        () -> client.registerTargets(r -> r.targetGroupArn(arn).targets(targets(members))));
+            } catch (Failure notAll) {
+                outside.removeAll(unknown);
+                throw f;
+            }
+        }
+    }
+
+    /**
+     * An address that is not in the VPC is taken only with a zone or {@code all}, and one that is only without; which
+     * it is only AWS knows. Its error for that, ValidationError, has no code of its own.
+     */
+    private boolean isOutside(Failure f) {
+        return ofAddresses && f.getMessage().contains("Availability Zone");
     }
 
     @Override
@@ -173,9 +221,13 @@ public final class TargetGroup implements LoadBalancer {
         return AwsCall.code(f).equals("InvalidTarget");
     }
 
-    private static List<TargetDescription> targets(List<Member> members) {
+    private List<TargetDescription> targets(List<Member> members) {
         return members.stream()
-                .map(m -> TargetDescription.builder().id(m.id()).port(m.port()).build())
+                .map(m -> TargetDescription.builder()
+                        .id(m.id())
+                        .port(m.port())
+                        .availabilityZone(outside.contains(m.id()) ? EVERYWHERE : null)
+                        .build())
                 .toList();
     }
 }

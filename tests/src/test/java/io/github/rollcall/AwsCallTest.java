@@ -38,6 +38,8 @@ class AwsCallTest {
         "400,LoadBalancerNotFound,78",
         "400,AccessPointNotFound,78",
         "400,TargetGroupNotFound,78",
+        "404,NoSuchHostedZone,78",
+        "400,InvalidChangeBatch,78",
         "400,ValidationError,78",
         "400,SomethingNew,78",
         "403,AccessDenied,77",

@@ -3,15 +3,18 @@ package io.github.rollcall.harness;
 import static com.github.tomakehurst.wiremock.client.WireMock.aResponse;
 import static com.github.tomakehurst.wiremock.client.WireMock.any;
 import static com.github.tomakehurst.wiremock.client.WireMock.anyUrl;
+import static com.github.tomakehurst.wiremock.client.WireMock.containing;
+import static com.github.tomakehurst.wiremock.client.WireMock.get;
 import static com.github.tomakehurst.wiremock.client.WireMock.matching;
-import static com.github.tomakehurst.wiremock.client.WireMock.postRequestedFor;
+import static com.github.tomakehurst.wiremock.client.WireMock.post;
+import static com.github.tomakehurst.wiremock.client.WireMock.urlPathMatching;
 import static com.github.tomakehurst.wiremock.core.WireMockConfiguration.options;
 
 import com.github.tomakehurst.wiremock.WireMockServer;
 import com.github.tomakehurst.wiremock.client.MappingBuilder;
 import com.github.tomakehurst.wiremock.client.ResponseDefinitionBuilder;
 import com.github.tomakehurst.wiremock.http.Fault;
-import com.github.tomakehurst.wiremock.matching.StringValuePattern;
+import com.github.tomakehurst.wiremock.matching.RequestPatternBuilder;
 import com.github.tomakehurst.wiremock.stubbing.Scenario;
 import com.github.tomakehurst.wiremock.verification.LoggedRequest;
 import java.net.URI;
@@ -22,13 +25,18 @@ import java.util.Map;
 import java.util.UUID;
 
 /**
- * A proxy before AWS that breaks things, by operation ({@code RegisterTargets}; {@link #ANY} for all): it throttles,
+ * A proxy before AWS that breaks things, by operation ({@code RegisterTargets}; {@code RegisterTargets@eu-west-1} for
+ * those in one region, {@code RegisterTargets with REGEX} for those that have that in their body; {@link #ANY} for all): it throttles,
  * answers 5xx, delays, cuts, garbles, refuses or answers with something else, a number of times or {@link #ALWAYS}, and
  * passes everything else on. What is told of one operation happens in that order. It counts calls. Thread-safe.
  */
 public final class AwsProxy implements AutoCloseable {
     /** Every operation. */
     public static final String ANY = "[A-Za-z]+";
+
+    /** Of Route 53, whose operations are methods and paths. */
+    private static final String RECORD_SETS = "/2013-04-01/hostedzone/[^/]+/rrset/?";
+
     /** Until further notice. */
     public static final int ALWAYS = Integer.MAX_VALUE;
 
@@ -146,7 +154,7 @@ public final class AwsProxy implements AutoCloseable {
     }
 
     private List<LoggedRequest> requests(String operation) {
-        return server.findAll(postRequestedFor(anyUrl()).withRequestBody(action(operation)));
+        return server.findAll(RequestPatternBuilder.like(on(operation).build().getRequest()));
     }
 
     @Override
@@ -168,11 +176,23 @@ public final class AwsProxy implements AutoCloseable {
         return this;
     }
 
-    private static MappingBuilder on(String operation) {
-        return any(anyUrl()).atPriority(1).withRequestBody(action(operation));
-    }
-
-    private static StringValuePattern action(String operation) {
-        return matching("(?s)(.*&)?Action=" + operation + "(&.*)?");
+    private static MappingBuilder on(String which) {
+        String[] withBody = which.split(" with ", 2);
+        String[] inRegion = withBody[0].split("@", 2);
+        String operation = inRegion[0];
+        MappingBuilder request =
+                switch (operation) {
+                    case ANY -> any(anyUrl());
+                    case "ListResourceRecordSets" -> get(urlPathMatching(RECORD_SETS));
+                    case "ChangeResourceRecordSets" -> post(urlPathMatching(RECORD_SETS));
+                    default -> any(anyUrl()).withRequestBody(matching("(?s)(.*&)?Action=" + operation + "(&.*)?"));
+                };
+        if (inRegion.length == 2) {
+            request.withHeader("Authorization", containing("/" + inRegion[1] + "/"));
+        }
+        if (withBody.length == 2) {
+            request.withRequestBody(matching("(?s).*?" + withBody[1] + ".*"));
+        }
+        return request.atPriority(1);
     }
 }

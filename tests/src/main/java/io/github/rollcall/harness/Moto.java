@@ -16,6 +16,8 @@ import software.amazon.awssdk.services.ec2.model.Instance;
 import software.amazon.awssdk.services.elasticloadbalancing.ElasticLoadBalancingClient;
 import software.amazon.awssdk.services.elasticloadbalancingv2.ElasticLoadBalancingV2Client;
 import software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetTypeEnum;
+import software.amazon.awssdk.services.route53.Route53Client;
+import software.amazon.awssdk.services.route53.model.ResourceRecordSet;
 
 /**
  * AWS, played by {@code moto_server}, with what a test needs of it. Thread-safe; names are given out once
@@ -36,6 +38,7 @@ public final class Moto implements AutoCloseable {
 
     public final ElasticLoadBalancingV2Client elbv2;
     public final Ec2Client ec2;
+    public final Route53Client route53;
 
     private Moto(Map<String, String> environment) {
         int port = Servers.freePort();
@@ -47,6 +50,7 @@ public final class Moto implements AutoCloseable {
         elb = client(ElasticLoadBalancingClient.builder());
         elbv2 = client(ElasticLoadBalancingV2Client.builder());
         ec2 = client(Ec2Client.builder());
+        route53 = client(Route53Client.builder());
     }
 
     /** The one that all tests of this JVM may use together; it ends with the JVM. */
@@ -114,10 +118,19 @@ public final class Moto implements AutoCloseable {
     /** Makes a target group for port 8080. @return its name */
     public String targetGroup(TargetTypeEnum type) {
         String name = name("api");
+        targetGroup(name, type);
+        return name;
+    }
+
+    /** Makes a target group of that name for port 8080. */
+    public void targetGroup(String name, TargetTypeEnum type) {
+        if (type == TargetTypeEnum.LAMBDA) {
+            elbv2.createTargetGroup(r -> r.name(name).targetType(type));
+            return;
+        }
         String vpc = ec2.describeVpcs().vpcs().get(0).vpcId();
         elbv2.createTargetGroup(
                 r -> r.name(name).protocol("HTTP").port(8080).vpcId(vpc).targetType(type));
-        return name;
     }
 
     /** The ARN of a target group. */
@@ -136,11 +149,50 @@ public final class Moto implements AutoCloseable {
                 .toList();
     }
 
+    /** The ids that a classic load balancer has, those of no instance too, sorted. */
+    public List<String> registered(String classic) {
+        return elb
+                .describeLoadBalancers(r -> r.loadBalancerNames(classic))
+                .loadBalancerDescriptions()
+                .get(0)
+                .instances()
+                .stream()
+                .map(i -> i.instanceId())
+                .distinct()
+                .sorted()
+                .toList();
+    }
+
     /** The targets that a target group has, as {@code ID:PORT}, sorted. */
     public List<String> targets(String targetGroup) {
         String arn = arn(targetGroup);
         return elbv2.describeTargetHealth(r -> r.targetGroupArn(arn)).targetHealthDescriptions().stream()
                 .map(d -> d.target().id() + ":" + d.target().port())
+                .sorted()
+                .toList();
+    }
+
+    /** Makes a hosted zone. @return its id, as in keys */
+    public String zone(String domain) {
+        return route53.createHostedZone(r -> r.name(domain).callerReference(name("zone")))
+                .hostedZone()
+                .id()
+                .replaceFirst(".*/", "");
+    }
+
+    /** A zone's record sets but those that every zone has. */
+    public List<ResourceRecordSet> recordSets(String zone) {
+        return route53.listResourceRecordSetsPaginator(r -> r.hostedZoneId(zone)).resourceRecordSets().stream()
+                .filter(set -> !set.typeAsString().matches("NS|SOA"))
+                .toList();
+    }
+
+    /** The addresses that a domain name has in a zone, sorted. */
+    public List<String> addresses(String zone, String domain) {
+        return recordSets(zone).stream()
+                .filter(set -> set.name().equals(domain + "."))
+                .flatMap(set -> set.resourceRecords().stream())
+                .map(record -> record.value())
                 .sorted()
                 .toList();
     }
