@@ -92,6 +92,7 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
+import software.amazon.awssdk.services.elasticloadbalancing.ElasticLoadBalancingClient;
 
 @Command(
         name = "lbmanager",
@@ -255,7 +256,7 @@ class LbManager extends Tool {
     }
 
     public static void main(String... args) {
-        AwsOptions.prepare();
+        AwsOptions.prepare(ElasticLoadBalancingClient::builder);
         Tool.main(new LbManager(), args);
     }
 
