@@ -1,5 +1,6 @@
 package io.github.rollcall;
 
+import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParseException;
 import com.google.gson.JsonParser;
@@ -13,6 +14,8 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Base64;
 import java.util.List;
+import java.util.SortedMap;
+import java.util.TreeMap;
 import javax.net.ssl.HttpsURLConnection;
 import javax.net.ssl.SSLSocketFactory;
 
@@ -98,6 +101,28 @@ public final class EtcdGateway {
     /** A key or value as the gateway gives it. */
     public static String decode(String base64) {
         return new String(Base64.getDecoder().decode(base64), StandardCharsets.UTF_8);
+    }
+
+    /** The keys that begin with {@code prefix}, which is not empty, sorted, and their values. @throws Failure as {@link #ask} */
+    public SortedMap<String, String> all(String prefix) {
+        JsonObject range = new JsonObject();
+        range.addProperty("key", encode(prefix));
+        // The first key that does not begin so: no byte of UTF-8 is 255, so the last one has a next.
+        byte[] end = prefix.getBytes(StandardCharsets.UTF_8);
+        end[end.length - 1]++;
+        range.addProperty("range_end", Base64.getEncoder().encodeToString(end));
+        SortedMap<String, String> found = new TreeMap<>();
+        JsonObject answer = ask("kv/range", range);
+        if (answer.has("kvs")) {
+            for (JsonElement kv : answer.getAsJsonArray("kvs")) {
+                JsonObject entry = kv.getAsJsonObject();
+                // What is empty is left out of the JSON.
+                found.put(
+                        decode(entry.get("key").getAsString()),
+                        entry.has("value") ? decode(entry.get("value").getAsString()) : "");
+            }
+        }
+        return found;
     }
 
     /**
