@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
 import org.awaitility.Awaitility;
@@ -133,7 +134,8 @@ class InstallTest {
             assertThat(run.exit()).as("%s", run).isEqualTo(1);
             assertThat(Files.readAllLines(trace).stream().filter(line -> line.contains("sa_family=")))
                     .isNotEmpty()
-                    .allMatch(line -> line.contains("htons(" + moto.url().getPort() + ")"));
+                    // The C library looks for its cache of names, which is on this machine, too.
+                    .allMatch(line -> line.contains("htons(" + moto.url().getPort() + ")") || line.contains("/nscd/"));
         }
     }
 
@@ -154,43 +156,51 @@ class InstallTest {
 
     @Test
     void theArchiveHasTheClassesThatAreOldInFormat() throws IOException {
-        copy();
-        Path command = bin(folder).resolve("clustercron");
-        Files.writeString(command, Files.readString(command).replace("-Xlog:disable", "-Xlog:class+load:stdout"));
+        String launcher = Files.readString(bin(shared).resolve("clustercron"));
+        Path talking = folder.resolve("clustercron");
+        Files.writeString(talking, launcher.replace("-Xlog:disable", "-Xlog:class+load:stdout"));
 
-        Run run = version(folder);
+        Run run = ToolRunner.command("sh", talking.toString(), "--version").run();
 
-        assertThat(run.out()).contains("picocli.CommandLine source: shared objects file");
-        assertThat(run.out().lines().filter(line -> line.contains("picocli") && line.contains(".jar")))
-                .isEmpty();
+        assertThat(run.out().lines().filter(line -> line.contains(" picocli.")))
+                .isNotEmpty()
+                .allMatch(line -> line.contains("source: shared objects file"));
     }
 
     enum Damage {
         MISSING,
         NONSENSE,
         EMPTY,
-        CUT_SHORT,
-        OLDER_THAN_A_JAR
+        CUT_SHORT
     }
 
     @ParameterizedTest
     @EnumSource
-    void anArchiveThatNoLongerFitsCostsSpeedAndNothingElse(Damage damage) throws IOException {
-        copy();
-        Path archive = archive(folder, "clustercron");
+    void anArchiveThatIsNoneCostsSpeedAndNothingElse(Damage damage) throws IOException {
+        Path archive = archive(shared, "clustercron");
+        byte[] bytes = Files.readAllBytes(archive);
+        Path damaged = folder.resolve("archive");
         switch (damage) {
-            case MISSING -> Files.delete(archive);
-            case NONSENSE -> Files.writeString(archive, "nonsense");
-            case EMPTY -> Files.write(archive, new byte[0]);
-            case CUT_SHORT -> {
-                byte[] half = Files.readAllBytes(archive);
-                Files.write(archive, java.util.Arrays.copyOf(half, half.length / 2));
-            }
-            case OLDER_THAN_A_JAR -> {
-                for (Path jar : files(lib(folder).resolve("jars"))) {
-                    Files.setLastModifiedTime(jar, FileTime.fromMillis(System.currentTimeMillis() + 60_000));
-                }
-            }
+            case MISSING -> {}
+            case NONSENSE -> Files.writeString(damaged, "nonsense");
+            case EMPTY -> Files.write(damaged, new byte[0]);
+            case CUT_SHORT -> Files.write(damaged, Arrays.copyOf(bytes, bytes.length / 2));
+        }
+        Path command = folder.resolve("clustercron");
+        Files.writeString(
+                command,
+                Files.readString(bin(shared).resolve("clustercron"))
+                        .replace(archive.toString().replace(lib(shared).toString(), "$lib"), damaged.toString()));
+
+        assertTellsItsVersion(
+                ToolRunner.command("sh", command.toString(), "--version").run());
+    }
+
+    @Test
+    void anArchiveOfJarsThatHaveChangedSinceCostsSpeedAndNothingElse() throws IOException {
+        copy();
+        for (Path jar : files(lib(folder).resolve("jars"))) {
+            Files.setLastModifiedTime(jar, FileTime.fromMillis(System.currentTimeMillis() + 60_000));
         }
 
         assertTellsItsVersion(version(folder));
@@ -253,38 +263,13 @@ class InstallTest {
     }
 
     @Test
-    void anUpgradeIsAtomic() throws IOException {
-        copy();
-        Path killed = Files.createDirectory(lib(folder).resolve("tools/clustercron/7"));
-        Files.writeString(killed.resolve("notes"), "half");
-        Run upgrade = ToolRunner.tool("install")
-                .args("clustercron", "--to", bin(folder).toString())
-                .start();
-        int runs = 0;
-        while (upgrade.isAlive()) {
-            assertTellsItsVersion(version(folder));
-            runs++;
-        }
-
-        assertThat(upgrade.exit()).as("%s", upgrade).isZero();
-        assertThat(runs).isPositive();
-        assertTellsItsVersion(version(folder));
-        assertThat(killed).doesNotExist();
-        assertThat(lib(folder).resolve("tools/clustercron").toFile().list())
-                .as("the new one, and the one before for what still runs")
-                .hasSize(2);
-    }
-
-    @Test
     @Tag("once")
-    void whatAKilledInstallationLeavesIsNoHarmAndGoesAway() throws IOException {
+    void anUpgradeIsAtomicAlsoWhereOthersWereKilled() {
         copy();
         Path tool = lib(folder).resolve("tools/clustercron");
         int generation = 2;
-        for (String reached : List.of("rehearsal/trust", "notes", "archive")) {
-            Run killed = ToolRunner.tool("install")
-                    .args("clustercron", "--to", bin(folder).toString())
-                    .start();
+        for (String reached : List.of("rehearsal/trust", "archive")) {
+            Run killed = upgrade();
             Path sign = tool.resolve(generation++ + "/" + reached);
             await(sign + " is there").until(() -> Files.exists(sign) || !killed.isAlive());
             assertThat(killed.isAlive()).as("%s", killed).isTrue();
@@ -296,15 +281,29 @@ class InstallTest {
             assertTellsItsVersion(version(folder));
         }
 
-        Run again = install("clustercron", "--to", bin(folder).toString());
+        Run upgrade = upgrade();
+        int runs = 0;
+        while (upgrade.isAlive()) {
+            assertTellsItsVersion(version(folder));
+            runs++;
+        }
 
-        assertThat(again.exit()).as("%s", again).isZero();
+        assertThat(upgrade.exit()).as("%s", upgrade).isZero();
+        assertThat(runs).isPositive();
         assertTellsItsVersion(version(folder));
-        assertThat(tool.toFile().list()).containsExactlyInAnyOrder("1", String.valueOf(generation));
+        assertThat(tool.toFile().list())
+                .as("the new one, and the one before for what still runs")
+                .containsExactlyInAnyOrder("1", String.valueOf(generation));
         assertThat(tool.resolve(String.valueOf(generation)).toFile().list())
                 .containsExactlyInAnyOrder("archive", "jars");
         assertThat(lib(folder).resolve("jars/new")).doesNotExist();
         assertThat(bin(folder).toFile().list()).containsExactlyInAnyOrder("clustercron", "elb-presence");
+    }
+
+    private Run upgrade() {
+        return ToolRunner.tool("install")
+                .args("clustercron", "--to", bin(folder).toString())
+                .start();
     }
 
     @Test
@@ -355,7 +354,7 @@ class InstallTest {
 
     @Test
     @Tag("once")
-    void worksFromACheckoutThatIsGoneAfterwardsAndFromACatalog() throws IOException {
+    void worksFromACatalogAndWhenTheCheckoutIsGone() throws IOException {
         Path checkout = folder.resolve("checkout");
         assertThat(ToolRunner.command(
                                 "sh", "-c", "mkdir \"$1\" && cp -a jbang jbang-catalog.json pom.xml lib scripts \"$1\"")
@@ -363,20 +362,16 @@ class InstallTest {
                         .start(ToolRunner.root(), "")
                         .exit())
                 .isZero();
-        Run moved = ToolRunner.command(checkout.resolve("jbang").toString(), "install", "clustercron")
-                .args("--to", bin(folder).toString())
+        String catalog = checkout.resolve("jbang-catalog.json").toString();
+
+        Run run = ToolRunner.command("sh", "-c", "exec jbang \"$@\"", "sh", "install@" + catalog, "clustercron")
+                .args("--from", catalog, "--to", bin(folder).toString())
+                .env("PATH", checkout + ":" + System.getenv("PATH"))
                 .run();
-        assertThat(moved.exit()).as("%s", moved).isZero();
+
+        assertThat(run.exit()).as("%s", run).isZero();
         Files.move(checkout, folder.resolve("elsewhere"));
         assertTellsItsVersion(version(folder));
-
-        String catalog = ToolRunner.root().resolve("jbang-catalog.json").toString();
-        Run fromCatalog = ToolRunner.command("jbang", "install@" + catalog, "elb-presence")
-                .args("--from", catalog, "--to", bin(folder).toString())
-                .env("PATH", ToolRunner.root() + ":" + System.getenv("PATH"))
-                .run();
-        assertThat(fromCatalog.exit()).as("%s", fromCatalog).isZero();
-        assertThat(bin(folder).resolve("elb-presence")).isExecutable();
     }
 
     @Test
