@@ -12,15 +12,18 @@ import java.net.URI;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.awaitility.Awaitility;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 
 /** The contract's part "demo": what it shows is asked of its servers while it waits between two parts. */
 @Tag("once")
+@Timeout(value = 10, unit = TimeUnit.MINUTES)
 class DemoTest {
     private static final Duration PATIENCE = Duration.ofSeconds(180);
     private static final String WAITING = "Enter goes on.";
