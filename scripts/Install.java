@@ -639,7 +639,8 @@ class Install extends Tool {
         }
 
         private static int number(Path generation) {
-            return Integer.parseInt(generation.getFileName().toString());
+            String name = generation.getFileName().toString();
+            return name.matches("\\d{1,9}") ? Integer.parseInt(name) : 0;
         }
 
         /** The list of jars first, so that what is left after a crash counts for nothing. */
