@@ -862,7 +862,9 @@ class Install extends Tool {
 
         private void answer(HttpExchange exchange) throws IOException {
             Map<String, String> form = form(exchange);
-            String text = form.containsKey("Action") ? aws(form) : other(exchange);
+            String text = form.containsKey("Action")
+                    ? aws(form)
+                    : other(exchange, form.keySet().toString());
             byte[] body = text.getBytes(StandardCharsets.UTF_8);
             exchange.getResponseHeaders().set("Content-Type", text.startsWith("<") ? "text/xml" : "application/json");
             exchange.getResponseHeaders().set("X-Etcd-Cluster-Id", "c");
@@ -948,7 +950,7 @@ class Install extends Tool {
         }
 
         /** The metadata service, with the role's credentials, and etcd by its gateway and its peer port. */
-        private String other(HttpExchange exchange) {
+        private String other(HttpExchange exchange, String asked) {
             String path = exchange.getRequestURI().getPath();
             String header = "{\"header\":{\"cluster_id\":\"12\",\"member_id\":\"11\",\"revision\":\"1\"}";
             int peerPort = peer.getAddress().getPort();
@@ -966,7 +968,7 @@ class Install extends Tool {
                             + Instant.now().plus(Duration.ofHours(6)) + "\"}";
                 case "/v3/lease/grant" -> header + ",\"ID\":\"7\",\"TTL\":\"60\"}";
                 case "/v3/kv/txn" -> header + ",\"succeeded\":true}";
-                case "/v3/kv/range" -> header + configured(exchange) + "}";
+                case "/v3/kv/range" -> header + configured(asked) + "}";
                 case "/v3/watch" -> "{\"result\":" + header + ",\"created\":true}}";
                 case "/v3/maintenance/status" -> header + ",\"leader\":\"11\",\"raftAppliedIndex\":\"9\"}";
                 case "/v3/cluster/member/list" -> header + ",\"members\":[" + member + "]}";
@@ -978,20 +980,15 @@ class Install extends Tool {
             };
         }
 
-        /** lbmanager's one key, for who asks for such keys. */
-        private static String configured(HttpExchange exchange) {
-            try {
-                String asked = new String(exchange.getRequestBody().readAllBytes(), StandardCharsets.UTF_8);
-                Base64.Encoder base64 = Base64.getEncoder();
-                String path = base64.encodeToString("/lbManager/".getBytes(StandardCharsets.UTF_8));
-                String key = "/lbManager/elb/us-east-1/web/multiple/" + SELF;
-                return asked.contains("\"" + path + "\"")
-                        ? ",\"count\":\"1\",\"kvs\":[{\"mod_revision\":\"1\",\"key\":\""
-                                + base64.encodeToString(key.getBytes(StandardCharsets.UTF_8)) + "\"}]"
-                        : "";
-            } catch (IOException e) {
-                throw new UncheckedIOException(e);
-            }
+        /** lbmanager's one key, for who asks for such keys. @param asked the request, up to the padding of its first key */
+        private static String configured(String asked) {
+            Base64.Encoder base64 = Base64.getEncoder();
+            String path = base64.withoutPadding().encodeToString("/lbManager/".getBytes(StandardCharsets.UTF_8));
+            String key = "/lbManager/elb/us-east-1/web/multiple/" + SELF;
+            return asked.contains("\"" + path)
+                    ? ",\"count\":\"1\",\"kvs\":[{\"mod_revision\":\"1\",\"key\":\""
+                            + base64.encodeToString(key.getBytes(StandardCharsets.UTF_8)) + "\"}]"
+                    : "";
         }
 
         @Override
