@@ -7,6 +7,7 @@ import java.time.Duration;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.atomic.LongAdder;
+import java.util.function.BooleanSupplier;
 import java.util.function.Supplier;
 import javax.net.ssl.TrustManager;
 import javax.net.ssl.TrustManagerFactory;
@@ -23,6 +24,7 @@ import software.amazon.awssdk.awscore.client.builder.AwsSyncClientBuilder;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
 import software.amazon.awssdk.core.SdkSystemSetting;
+import software.amazon.awssdk.core.exception.AbortedException;
 import software.amazon.awssdk.core.exception.SdkClientException;
 import software.amazon.awssdk.core.interceptor.Context;
 import software.amazon.awssdk.core.interceptor.ExecutionAttributes;
@@ -58,6 +60,7 @@ public final class AwsOptions {
 
     private Duration timeout;
     private int retries;
+    private volatile BooleanSupplier mayChange = () -> true;
     private final ConcurrentMap<String, LongAdder> calls = new ConcurrentHashMap<>();
 
     @Option(
@@ -221,7 +224,23 @@ public final class AwsOptions {
                 : DefaultCredentialsProvider.builder().build();
     }
 
+    /**
+     * Lets calls that change something be made only while this holds. It is asked before every attempt, for between two of them
+     * a process may have been paused for long.
+     */
+    public void changeOnlyWhile(BooleanSupplier condition) {
+        mayChange = condition;
+    }
+
     private final class Attempts implements ExecutionInterceptor {
+        @Override
+        public void beforeTransmission(Context.BeforeTransmission context, ExecutionAttributes attributes) {
+            String operation = attributes.getAttribute(SdkExecutionAttribute.OPERATION_NAME);
+            if (!operation.startsWith("Describe") && !operation.startsWith("List") && !mayChange.getAsBoolean()) {
+                throw AbortedException.create("it may not change anything any more");
+            }
+        }
+
         @Override
         public void afterTransmission(Context.AfterTransmission context, ExecutionAttributes attributes) {
             String operation = attributes.getAttribute(SdkExecutionAttribute.OPERATION_NAME);

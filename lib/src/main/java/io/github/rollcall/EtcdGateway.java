@@ -51,13 +51,32 @@ public final class EtcdGateway {
      *     do it now, refused by its auth; the exit code is the whole distinction
      */
     public JsonObject ask(String path, JsonObject request) {
+        return firstReached(endpoint -> withToken(endpoint, () -> post(endpoint, path, request)));
+    }
+
+    /**
+     * Opens an answer that goes on: a watch.
+     *
+     * @param path such as {@code watch}
+     * @param silence how long {@link EtcdStream#next} waits
+     * @throws Failure as {@link #ask}
+     */
+    public EtcdStream stream(String path, JsonObject request, Duration silence) {
+        return firstReached(endpoint -> withToken(endpoint, () -> open(endpoint, path, request, silence)));
+    }
+
+    private interface Question<T> {
+        T put(URI endpoint) throws Unreached;
+    }
+
+    private <T> T firstReached(Question<T> question) {
         Failure last = null;
         int begin = first;
         for (int i = 0; i < endpoints.size(); i++) {
             int n = (begin + i) % endpoints.size();
             URI endpoint = endpoints.get(n);
             try {
-                JsonObject answer = askWithToken(endpoint, path, request);
+                T answer = question.put(endpoint);
                 first = n;
                 return answer;
             } catch (Unreached e) {
@@ -127,12 +146,16 @@ public final class EtcdGateway {
         }
     }
 
-    private JsonObject askWithToken(URI endpoint, String path, JsonObject request) throws Unreached {
+    private interface Request<T> {
+        T send() throws Unreached, Said;
+    }
+
+    private <T> T withToken(URI endpoint, Request<T> request) throws Unreached {
         if (login != null && token == null) {
             authenticate(endpoint);
         }
         try {
-            return post(endpoint, path, request);
+            return request.send();
         } catch (Said e) {
             // Tokens live for five minutes, and die with the server.
             if (login == null || e.code != EtcdStatus.UNAUTHENTICATED) {
@@ -141,7 +164,7 @@ public final class EtcdGateway {
         }
         authenticate(endpoint);
         try {
-            return post(endpoint, path, request);
+            return request.send();
         } catch (Said e) {
             throw e.failure(endpoint);
         }
@@ -164,34 +187,75 @@ public final class EtcdGateway {
     }
 
     private JsonObject post(URI endpoint, String path, JsonObject request) throws Unreached, Said {
-        HttpURLConnection http = connect(endpoint, path);
+        HttpURLConnection http = request(endpoint, path, timeout);
+        connect(http);
         try {
-            http.getOutputStream().write(request.toString().getBytes(StandardCharsets.UTF_8));
-            int status = http.getResponseCode();
+            int status = send(http, request);
             try (InputStream body = status == 200 ? http.getInputStream() : http.getErrorStream()) {
                 String text = body == null ? "" : new String(body.readAllBytes(), StandardCharsets.UTF_8);
                 return answer(endpoint, status, text);
             }
         } catch (IOException e) {
-            String how = e instanceof SocketTimeoutException
-                    ? "did not answer in " + Durations.format(timeout)
-                    : "broke off: " + e.getMessage();
-            throw new Failure(Exit.UNAVAILABLE, "etcd at " + endpoint + " " + how, e);
+            throw brokenOff(endpoint, timeout, e);
         } finally {
             http.disconnect();
         }
     }
 
-    private HttpURLConnection connect(URI endpoint, String path) throws Unreached {
+    private EtcdStream open(URI endpoint, String path, JsonObject request, Duration silence) throws Unreached, Said {
+        HttpURLConnection http = request(endpoint, path, silence);
+        // A member that is cut off from the others is to say so, and not to be silent.
+        http.setRequestProperty("Grpc-Metadata-Hasleader", "true");
+        connect(http);
+        boolean opened = false;
+        try {
+            int status = send(http, request);
+            if (status != 200) {
+                InputStream body = http.getErrorStream();
+                answer(endpoint, status, body == null ? "" : new String(body.readAllBytes(), StandardCharsets.UTF_8));
+            }
+            EtcdStream stream = new EtcdStream(endpoint, http, http.getInputStream());
+            opened = true;
+            return stream;
+        } catch (IOException e) {
+            throw brokenOff(endpoint, silence, e);
+        } finally {
+            if (!opened) {
+                http.disconnect();
+            }
+        }
+    }
+
+    private static int send(HttpURLConnection http, JsonObject request) throws IOException {
+        http.getOutputStream().write(request.toString().getBytes(StandardCharsets.UTF_8));
+        return http.getResponseCode();
+    }
+
+    private static Failure brokenOff(URI endpoint, Duration patience, IOException e) {
+        String how = e instanceof SocketTimeoutException
+                ? "did not answer in " + Durations.format(patience)
+                : "broke off: " + e.getMessage();
+        return new Failure(Exit.UNAVAILABLE, "etcd at " + endpoint + " " + how, e);
+    }
+
+    private HttpURLConnection request(URI endpoint, String path, Duration patience) throws Unreached {
         try {
             HttpURLConnection http = open(endpoint.resolve("/v3/" + path));
+            http.setReadTimeout((int) patience.toMillis());
             http.setRequestMethod("POST");
             http.setDoOutput(true);
             if (token != null) {
                 http.setRequestProperty("Authorization", token);
             }
-            http.connect();
             return http;
+        } catch (IOException e) {
+            throw new Unreached(e);
+        }
+    }
+
+    private static void connect(HttpURLConnection http) throws Unreached {
+        try {
+            http.connect();
         } catch (IOException e) {
             throw new Unreached(e);
         }

@@ -186,7 +186,7 @@ class CatalogTest {
     void noToolDownloadsAnHttpClientBesideTheJdks(String alias) {
         assertThat(jars(alias)).isNotEmpty().noneMatch(jar -> jar.getFileName()
                 .toString()
-                .matches("(netty-(nio-client|transport).*|apache-client.*|httpclient.*)"));
+                .matches("(netty-nio-client.*|apache-client.*|httpclient.*)"));
     }
 
     /** The README's table has a line for each tool: {@code | `elb-presence` | 8.4 MiB | 37 |}. */

@@ -42,6 +42,23 @@ class CommandLineTest {
             elb-presence --elb a --status --register-only       | --register-only, --status
             elb-presence --elb a web                            | 'web' is not an option; a command to run goes after --
             elb-presence --elb a --status -- true               | run no command
+            lbmanager sing                                      | expected one of
+            lbmanager plan web                                  | 'web' is too much: only announce takes a KEY
+            lbmanager announce                                  | announce needs a KEY
+            lbmanager announce elb/us-east-1/web                | KEY is 'elb/us-east-1/web': expected elb/REGION/NAME/CLASS
+            lbmanager announce elb/us-east-1/web/both/i-1       | 'both' is no class: expected single or multiple
+            lbmanager --policy mirror                           | --policy is 'mirror': expected sync, upsert-only or owned
+            lbmanager --max-removals some                       | --max-removals: 'some' is not a limit: expected N or P%
+            lbmanager --config-path lbManager                   | --config-path is 'lbManager': expected a path such as /lbManager
+            lbmanager --resync 0                                | --resync is 0: expected more
+            lbmanager --switch-timeout 0s                       | --switch-timeout is 0: expected more
+            lbmanager --ttl 1s                                  | --ttl is 1s: expected at least 2s
+            lbmanager --concurrency 0                           | --concurrency is 0: expected more
+            lbmanager --aws-rate 0                              | --aws-rate is 0.0: expected more
+            lbmanager --min-members -1                          | --min-members is -1: expected 0 or more
+            lbmanager plan --json                               | --json is for status
+            lbmanager --wait                                    | --wait is for announce
+            lbmanager status --once                             | --once is for run
             """)
     void whatIsWrongIsNamedAndTheExitIs64(String commandLine, String named) {
         String[] words = commandLine.strip().split(" ");
@@ -52,9 +69,9 @@ class CommandLineTest {
 
         assertThat(run.exit()).as("%s", run).isEqualTo(64);
         assertThat(run.err())
-                .startsWith("elb-presence: error: ")
+                .startsWith(words[0] + ": error: ")
                 .contains(named)
-                .endsWith("; try 'elb-presence --help'\n")
+                .endsWith("; try '" + words[0] + " --help'\n")
                 .hasLineCount(1);
         assertThat(run.out()).isEmpty();
     }
