@@ -192,6 +192,19 @@ public final class DockerServer implements AutoCloseable {
         return run(command);
     }
 
+    /** Where the docker command is found: for {@code PATH}. */
+    public static String path() {
+        String unpacked = System.getenv("ROLLCALL_DEBIAN");
+        StringBuilder path = new StringBuilder();
+        if (unpacked != null) {
+            for (String folder : PACKAGES) {
+                path.append(unpacked).append('/').append(folder).append("/usr/bin:");
+                path.append(unpacked).append('/').append(folder).append("/usr/sbin:");
+            }
+        }
+        return path + System.getenv("PATH") + ":/usr/sbin:/sbin";
+    }
+
     /** Runs a container that does nothing, in the background. @param options of docker run, such as {@code -p 80} */
     public String runContainer(String name, String... options) {
         List<String> args = new ArrayList<>(List.of("run", "-d", "--stop-timeout", "0", "--name", name));
@@ -268,18 +281,6 @@ public final class DockerServer implements AutoCloseable {
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }
-    }
-
-    private static String path() {
-        String unpacked = System.getenv("ROLLCALL_DEBIAN");
-        StringBuilder path = new StringBuilder();
-        if (unpacked != null) {
-            for (String folder : PACKAGES) {
-                path.append(unpacked).append('/').append(folder).append("/usr/bin:");
-                path.append(unpacked).append('/').append(folder).append("/usr/sbin:");
-            }
-        }
-        return path + System.getenv("PATH") + ":/usr/sbin:/sbin";
     }
 
     private static String libraries() {
