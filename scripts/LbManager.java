@@ -403,13 +403,6 @@ class LbManager extends Tool {
         };
     }
 
-    /** In a target group a member without a port has the group's. */
-    private static Set<Member> complete(Set<Member> members, Integer port) {
-        return members.stream()
-                .map(m -> m.port() == null && port != null ? new Member(m.id(), port) : m)
-                .collect(Collectors.toSet());
-    }
-
     private interface Task<T> {
         void on(T subject);
     }
@@ -455,7 +448,7 @@ class LbManager extends Tool {
                 continue;
             }
             Plan plan = Plan.of(
-                    complete(survey.roll(b).members(), reading.port()),
+                    reading.complete(survey.roll(b).members()),
                     reading.members(),
                     survey.managed.getOrDefault(b, Set.of()),
                     Set.of(),
@@ -531,7 +524,7 @@ class LbManager extends Tool {
     }
 
     private static List<Row> rows(Reading reading, Roll roll, List<MemberHealth> health) {
-        Set<Member> desired = complete(roll.members(), reading.port());
+        Set<Member> desired = reading.complete(roll.members());
         Map<Member, MemberHealth> of = new HashMap<>();
         health.forEach(h -> of.put(h.member(), h));
         Set<Member> everybody = new TreeSet<>(Comparator.comparing(Member::toString));
@@ -1210,7 +1203,7 @@ class LbManager extends Tool {
                 group.read(List.of(this));
                 return;
             }
-            Set<Member> desired = complete(roll.members(), now.port());
+            Set<Member> desired = now.complete(roll.members());
             refused.keySet().retainAll(desired);
             Plan next = Plan.of(
                     desired, now.members(), owned, refused.keySet(), policy, new Guards(minMembers, limit, reset));

@@ -19,6 +19,7 @@ import io.github.rollcall.harness.DockerServer;
 import io.github.rollcall.harness.EtcdServer;
 import io.github.rollcall.harness.EtcdWatcher;
 import io.github.rollcall.harness.Measurements;
+import io.github.rollcall.harness.Servers;
 import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
 import java.io.BufferedReader;
@@ -103,7 +104,7 @@ class EtcdPresenceBench {
                         + "/bin/java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms8m -Xmx64m -cp " + classPath
                         + " EtcdPresence"));
         if (containers <= 100) {
-            String path = DockerServer.path() + ":" + System.getenv("ROLLCALL_DEBIAN") + "/etcd-client/usr/bin";
+            String path = DockerServer.path() + ":" + Path.of(Servers.program("etcd-client", "etcdctl")).getParent();
             map.put("sh, docker and etcdctl", ToolRunner.command("bash", "-c", SHELL).env("PATH", path));
         }
         return map;

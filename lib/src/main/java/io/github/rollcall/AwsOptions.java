@@ -39,7 +39,7 @@ import software.amazon.awssdk.retries.api.RetryStrategy;
 
 /**
  * How AWS is reached: the SDK's own chains for credentials and region, and the options that bound a call. Part of a
- * command by {@code @Mixin}; thread-safe once the options are parsed.
+ * command by {@code @Mixin}, or by itself with the defaults; thread-safe once the options are parsed.
  */
 public final class AwsOptions {
     private static final int MOST_RETRIES = 100;
@@ -58,8 +58,8 @@ public final class AwsOptions {
 
     private URI endpoint;
 
-    private Duration timeout;
-    private int retries;
+    private Duration timeout = Duration.ofSeconds(5);
+    private int retries = 2;
     private volatile BooleanSupplier mayChange = () -> true;
     private final ConcurrentMap<String, LongAdder> calls = new ConcurrentHashMap<>();
 

@@ -73,7 +73,8 @@ public record Choice(List<Candidate> candidates, String master, String self, Str
      * Chooses.
      *
      * @param members what the load balancer says, in any order
-     * @param instance this instance; it is the member that has its id or its private address
+     * @param instance this instance; it is the member that has its id or its private address; null for somebody who only
+     *     wants to know
      * @param spread a name to spread by, or null for the first in alphabetic order
      * @throws Failure configuration when the members are addresses and this instance's is not known, or are neither
      *     instances nor addresses
@@ -85,12 +86,14 @@ public record Choice(List<Candidate> candidates, String master, String self, Str
                 .stream()
                 .map(e -> new Candidate(e.getKey(), List.copyOf(e.getValue())))
                 .toList();
-        String self = candidates.stream()
-                .map(Candidate::id)
-                .filter(id -> id.equals(instance.id()) || id.equals(instance.privateIp()))
-                .findFirst()
-                .orElse(null);
-        if (self == null) {
+        String self = instance == null
+                ? null
+                : candidates.stream()
+                        .map(Candidate::id)
+                        .filter(id -> id.equals(instance.id()) || id.equals(instance.privateIp()))
+                        .findFirst()
+                        .orElse(null);
+        if (self == null && instance != null) {
             candidates.forEach(c -> checkComparable(c.id(), instance));
         }
         List<String> inService =

@@ -13,6 +13,9 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Base64;
 import java.util.List;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.function.Function;
 import javax.net.ssl.HttpsURLConnection;
 import javax.net.ssl.SSLSocketFactory;
 
@@ -98,6 +101,34 @@ public final class EtcdGateway {
     /** A key or value as the gateway gives it. */
     public static String decode(String base64) {
         return new String(Base64.getDecoder().decode(base64), StandardCharsets.UTF_8);
+    }
+
+    /** The keys that begin with {@code prefix}, which is not empty, sorted, and their values. @throws Failure as {@link #ask} */
+    public SortedMap<String, String> all(String prefix) {
+        // What is empty is left out of the JSON.
+        return range(prefix, kv -> kv.has("value") ? decode(kv.get("value").getAsString()) : "");
+    }
+
+    /** The keys that begin with {@code prefix}, which is not empty, sorted, and the revisions of their last puts. */
+    public SortedMap<String, Long> revisions(String prefix) {
+        return range(prefix, kv -> kv.get("mod_revision").getAsLong());
+    }
+
+    private <T> SortedMap<String, T> range(String prefix, Function<JsonObject, T> what) {
+        JsonObject range = new JsonObject();
+        range.addProperty("key", encode(prefix));
+        // The first key that does not begin so: no byte of UTF-8 is 255, so the last one has a next.
+        byte[] end = prefix.getBytes(StandardCharsets.UTF_8);
+        end[end.length - 1]++;
+        range.addProperty("range_end", Base64.getEncoder().encodeToString(end));
+        SortedMap<String, T> found = new TreeMap<>();
+        JsonObject answer = ask("kv/range", range);
+        if (answer.has("kvs")) {
+            answer.getAsJsonArray("kvs")
+                    .forEach(kv -> found.put(
+                            decode(kv.getAsJsonObject().get("key").getAsString()), what.apply(kv.getAsJsonObject())));
+        }
+        return found;
     }
 
     /**

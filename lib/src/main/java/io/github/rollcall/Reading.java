@@ -1,6 +1,7 @@
 package io.github.rollcall;
 
 import java.util.Set;
+import java.util.stream.Collectors;
 
 /**
  * What AWS said of one load balancer.
@@ -16,6 +17,13 @@ public record Reading(Set<Member> members, Integer port, Failure problem) {
     /** Copies, so that nothing changes under the one who reads it. */
     public Reading {
         members = Set.copyOf(members);
+    }
+
+    /** The same members as they read here: one without a port has the load balancer's. */
+    public Set<Member> complete(Set<Member> others) {
+        return others.stream()
+                .map(m -> m.port() == null && port != null ? new Member(m.id(), port) : m)
+                .collect(Collectors.toSet());
     }
 
     /** It was read. */

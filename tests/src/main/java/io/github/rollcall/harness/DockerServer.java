@@ -17,7 +17,7 @@ import java.util.stream.Stream;
 import org.awaitility.Awaitility;
 
 /**
- * A real dockerd, from {@code ROLLCALL_DEBIAN}, where tests/run unpacks Debian's packages, or else from the PATH. It has mounts,
+ * A real dockerd, from Debian's packages that tests/servers has unpacked, or else from the PATH. It has mounts,
  * network and processes of its own, so that any number of them run beside each other and beside one that is
  * installed, and so that all of a daemon's containers end with it. Thread-safe.
  */
@@ -176,10 +176,8 @@ public final class DockerServer implements AutoCloseable {
     }
 
     private static Path busybox() {
-        return Stream.of(
-                        Path.of(String.valueOf(System.getenv("ROLLCALL_DEBIAN")), "busybox-static", "bin", "busybox"),
-                        Path.of(String.valueOf(System.getenv("ROLLCALL_DEBIAN")), "busybox-static", "usr/bin/busybox"),
-                        Path.of("/bin/busybox"))
+        Path unpacked = Servers.unpacked("busybox-static");
+        return Stream.of(unpacked.resolve("bin/busybox"), unpacked.resolve("usr/bin/busybox"), Path.of("/bin/busybox"))
                 .filter(Files::isExecutable)
                 .findFirst()
                 .orElseThrow(() -> new IllegalStateException("there is no busybox-static"));
@@ -194,13 +192,11 @@ public final class DockerServer implements AutoCloseable {
 
     /** Where the docker command is found: for {@code PATH}. */
     public static String path() {
-        String unpacked = System.getenv("ROLLCALL_DEBIAN");
         StringBuilder path = new StringBuilder();
-        if (unpacked != null) {
-            for (String folder : PACKAGES) {
-                path.append(unpacked).append('/').append(folder).append("/usr/bin:");
-                path.append(unpacked).append('/').append(folder).append("/usr/sbin:");
-            }
+        for (String name : PACKAGES) {
+            Path unpacked = Servers.unpacked(name);
+            path.append(unpacked.resolve("usr/bin")).append(':');
+            path.append(unpacked.resolve("usr/sbin")).append(':');
         }
         return path + System.getenv("PATH") + ":/usr/sbin:/sbin";
     }
@@ -284,7 +280,10 @@ public final class DockerServer implements AutoCloseable {
     }
 
     private static String libraries() {
-        return System.getenv("ROLLCALL_DEBIAN") + "/libdevmapper1.02.1/lib/"
-                + System.getProperty("os.arch").replace("amd64", "x86_64").replace("arm64", "aarch64") + "-linux-gnu";
+        String machine = System.getProperty("os.arch").equals("amd64") ? "x86_64" : "aarch64";
+        return Servers.unpacked("libdevmapper1.02.1")
+                .resolve("lib")
+                .resolve(machine + "-linux-gnu")
+                .toString();
     }
 }

@@ -23,7 +23,6 @@ import java.util.concurrent.ThreadLocalRandom;
 import java.util.stream.Collectors;
 import org.awaitility.Awaitility;
 import org.awaitility.core.ConditionTimeoutException;
-import software.amazon.awssdk.services.autoscaling.AutoScalingClient;
 import software.amazon.awssdk.services.ec2.model.Instance;
 
 /**
@@ -34,7 +33,6 @@ public final class EtcdLab implements AutoCloseable {
     private static final Set<Integer> OCTETS = ConcurrentHashMap.newKeySet();
 
     private final Moto moto = Moto.shared();
-    private final AutoScalingClient scaling = moto.client(AutoScalingClient.builder());
     private final Path folder;
     private final Map<String, Node> nodes = new ConcurrentHashMap<>();
 
@@ -57,22 +55,8 @@ public final class EtcdLab implements AutoCloseable {
         do {
             octet = ThreadLocalRandom.current().nextInt(2, 250);
         } while (!OCTETS.add(octet));
-        String network = "127." + octet + ".";
-        tls = withTls ? Tls.forAddresses(folder, network + "1.", 4, 12) : null;
-        String vpc =
-                moto.ec2.createVpc(r -> r.cidrBlock(network + "0.0/16")).vpc().vpcId();
-        String subnet = moto.ec2
-                .createSubnet(r -> r.vpcId(vpc).cidrBlock(network + "1.0/24"))
-                .subnet()
-                .subnetId();
-        scaling.createLaunchConfiguration(
-                r -> r.launchConfigurationName(group).imageId("ami-12c6146b").instanceType("t3.micro"));
-        scaling.createAutoScalingGroup(r -> r.autoScalingGroupName(group)
-                .launchConfigurationName(group)
-                .minSize(0)
-                .maxSize(20)
-                .desiredCapacity(desired)
-                .vpcZoneIdentifier(subnet));
+        tls = withTls ? Tls.forAddresses(folder, "127." + octet + ".1.", 4, 12) : null;
+        moto.loopbackGroup(group, octet, desired);
     }
 
     /** A group of that size, with nothing running on its instances. */
@@ -87,34 +71,25 @@ public final class EtcdLab implements AutoCloseable {
 
     /** The group's instances now, sorted by id; those that were terminated have been replaced. */
     public List<Node> nodes() {
-        List<String> ids = scaling
-                .describeAutoScalingGroups(r -> r.autoScalingGroupNames(group))
-                .autoScalingGroups()
-                .get(0)
-                .instances()
-                .stream()
-                .map(i -> i.instanceId())
-                .sorted()
-                .toList();
-        return ids.stream().map(this::node).toList();
+        return moto.group(group).stream().map(this::node).toList();
     }
 
     /** Changes the desired capacity. @return the instances that this has brought */
     public List<Node> scale(int desired) {
         Set<Node> before = new HashSet<>(nodes());
-        scaling.setDesiredCapacity(r -> r.autoScalingGroupName(group).desiredCapacity(desired));
+        moto.scaling.setDesiredCapacity(r -> r.autoScalingGroupName(group).desiredCapacity(desired));
         return nodes().stream().filter(n -> !before.contains(n)).toList();
     }
 
     /** Puts an instance into standby, which lowers the desired capacity. */
     public void standby(Node node) {
-        scaling.enterStandby(
+        moto.scaling.enterStandby(
                 r -> r.autoScalingGroupName(group).instanceIds(node.id).shouldDecrementDesiredCapacity(true));
     }
 
     /** Takes an instance out of the group; it runs on. */
     public void detach(Node node) {
-        scaling.detachInstances(
+        moto.scaling.detachInstances(
                 r -> r.autoScalingGroupName(group).instanceIds(node.id).shouldDecrementDesiredCapacity(true));
     }
 

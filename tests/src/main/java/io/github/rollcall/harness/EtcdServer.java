@@ -1,6 +1,5 @@
 package io.github.rollcall.harness;
 
-import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import io.github.rollcall.EtcdGateway;
 import io.github.rollcall.EtcdOptions;
@@ -15,7 +14,6 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.awaitility.Awaitility;
@@ -192,20 +190,7 @@ public final class EtcdServer implements AutoCloseable {
 
     /** The keys that begin like this, and their values. */
     public Map<String, String> all(String prefix) {
-        JsonObject range = new JsonObject();
-        range.addProperty("key", EtcdGateway.encode(prefix));
-        range.addProperty("range_end", EtcdGateway.encode(prefix + '\u007f'));
-        Map<String, String> found = new TreeMap<>();
-        JsonObject answer = ask("kv/range", range);
-        if (answer.has("kvs")) {
-            for (JsonElement kv : answer.getAsJsonArray("kvs")) {
-                JsonObject entry = kv.getAsJsonObject();
-                found.put(
-                        EtcdGateway.decode(entry.get("key").getAsString()),
-                        EtcdGateway.decode(entry.get("value").getAsString()));
-            }
-        }
-        return found;
+        return gateway().all(prefix);
     }
 
     /** Puts a key, without a lease. */
@@ -218,9 +203,11 @@ public final class EtcdServer implements AutoCloseable {
 
     /** Asks it anything, by the paths of {@link EtcdGateway}. */
     public JsonObject ask(String path, JsonObject request) {
-        return (tls == null ? new EtcdOptions() : tls.options())
-                .gateway(List.of(url()), Duration.ofSeconds(2))
-                .ask(path, request);
+        return gateway().ask(path, request);
+    }
+
+    private EtcdGateway gateway() {
+        return (tls == null ? new EtcdOptions() : tls.options()).gateway(List.of(url()), Duration.ofSeconds(2));
     }
 
     /** A client of the etcd that listens there. */

@@ -11,6 +11,7 @@ import software.amazon.awssdk.awscore.client.builder.AwsClientBuilder;
 import software.amazon.awssdk.awscore.client.builder.AwsSyncClientBuilder;
 import software.amazon.awssdk.http.urlconnection.UrlConnectionHttpClient;
 import software.amazon.awssdk.regions.Region;
+import software.amazon.awssdk.services.autoscaling.AutoScalingClient;
 import software.amazon.awssdk.services.ec2.Ec2Client;
 import software.amazon.awssdk.services.ec2.model.Instance;
 import software.amazon.awssdk.services.elasticloadbalancing.ElasticLoadBalancingClient;
@@ -38,18 +39,16 @@ public final class Moto implements AutoCloseable {
 
     public final ElasticLoadBalancingV2Client elbv2;
     public final Ec2Client ec2;
+    public final AutoScalingClient scaling;
     public final Route53Client route53;
 
-    private Moto(Map<String, String> environment) {
-        int port = Servers.freePort();
-        ProcessBuilder command =
-                new ProcessBuilder(Servers.moto().toString(), "-H", "127.0.0.1", "-p", String.valueOf(port));
-        command.environment().putAll(environment);
-        process = Servers.start(command, port);
-        url = URI.create("http://127.0.0.1:" + port);
+    private Moto(Process process, URI url) {
+        this.process = process;
+        this.url = url;
         elb = client(ElasticLoadBalancingClient.builder());
         elbv2 = client(ElasticLoadBalancingV2Client.builder());
         ec2 = client(Ec2Client.builder());
+        scaling = client(AutoScalingClient.builder());
         route53 = client(Route53Client.builder());
     }
 
@@ -63,12 +62,25 @@ public final class Moto implements AutoCloseable {
 
     /** One of its own. */
     public static Moto start() {
-        return new Moto(Map.of());
+        return start(Map.of());
     }
 
     /** One that checks IAM policies after the first {@code calls} calls, which set the scene. */
     public static Moto enforcingIamAfter(int calls) {
-        return new Moto(Map.of("INITIAL_NO_AUTH_ACTION_COUNT", String.valueOf(calls)));
+        return start(Map.of("INITIAL_NO_AUTH_ACTION_COUNT", String.valueOf(calls)));
+    }
+
+    private static Moto start(Map<String, String> environment) {
+        int port = Servers.freePort();
+        ProcessBuilder command =
+                new ProcessBuilder(Servers.moto().toString(), "-H", "127.0.0.1", "-p", String.valueOf(port));
+        command.environment().putAll(environment);
+        return new Moto(Servers.start(command, port), URI.create("http://127.0.0.1:" + port));
+    }
+
+    /** One that somebody else has started, and ends. */
+    public static Moto at(URI url) {
+        return new Moto(null, url);
     }
 
     /** Where it listens; for {@code AWS_ENDPOINT_URL}. */
@@ -131,6 +143,36 @@ public final class Moto implements AutoCloseable {
         String vpc = ec2.describeVpcs().vpcs().get(0).vpcId();
         elbv2.createTargetGroup(
                 r -> r.name(name).protocol("HTTP").port(8080).vpcId(vpc).targetType(type));
+    }
+
+    /** Makes an Auto Scaling group whose instances have addresses of {@code 127.octet.1.0/24}, and so are this machine. */
+    public void loopbackGroup(String name, int octet, int desired) {
+        String network = "127." + octet + ".";
+        String vpc = ec2.createVpc(r -> r.cidrBlock(network + "0.0/16")).vpc().vpcId();
+        String subnet = ec2.createSubnet(r -> r.vpcId(vpc).cidrBlock(network + "1.0/24"))
+                .subnet()
+                .subnetId();
+        scaling.createLaunchConfiguration(
+                r -> r.launchConfigurationName(name).imageId("ami-12c6146b").instanceType("t3.micro"));
+        scaling.createAutoScalingGroup(r -> r.autoScalingGroupName(name)
+                .launchConfigurationName(name)
+                .minSize(0)
+                .maxSize(20)
+                .desiredCapacity(desired)
+                .vpcZoneIdentifier(subnet));
+    }
+
+    /** The ids of an Auto Scaling group's instances, sorted. */
+    public List<String> group(String name) {
+        return scaling
+                .describeAutoScalingGroups(r -> r.autoScalingGroupNames(name))
+                .autoScalingGroups()
+                .get(0)
+                .instances()
+                .stream()
+                .map(i -> i.instanceId())
+                .sorted()
+                .toList();
     }
 
     /** The ARN of a target group. */
@@ -199,6 +241,8 @@ public final class Moto implements AutoCloseable {
 
     @Override
     public void close() {
-        Servers.stop(process);
+        if (process != null) {
+            Servers.stop(process);
+        }
     }
 }

@@ -30,7 +30,7 @@ public final class Servers {
     private Servers() {}
 
     /** A port of 127.0.0.1 that was free just now. */
-    static int freePort() {
+    public static int freePort() {
         try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
             return socket.getLocalPort();
         } catch (IOException e) {
@@ -63,7 +63,7 @@ public final class Servers {
     }
 
     /** Ends a process and those that it started; returns when they are gone. */
-    static void stop(Process process) {
+    public static void stop(Process process) {
         process.descendants().forEach(ProcessHandle::destroyForcibly);
         process.destroyForcibly();
         try {
@@ -74,7 +74,7 @@ public final class Servers {
     }
 
     /** Sends a signal to a process, and to it alone. @param name without {@code SIG} */
-    static void signal(Process process, String name) {
+    public static void signal(Process process, String name) {
         signal(process.toHandle(), name);
     }
 
@@ -118,7 +118,7 @@ public final class Servers {
     }
 
     /** Removes a file or a folder with all that is in it; nothing, if it is not there. */
-    static void delete(Path path) {
+    public static void delete(Path path) {
         try (Stream<Path> all = Files.walk(path)) {
             all.sorted(Comparator.reverseOrder()).forEach(p -> p.toFile().delete());
         } catch (NoSuchFileException gone) {

@@ -235,6 +235,17 @@ public final class ToolRunner {
             return read(err);
         }
 
+        /** Gives it something to read, where its standard input is open. */
+        public Run type(String text) {
+            try {
+                process.getOutputStream().write(text.getBytes());
+                process.getOutputStream().flush();
+                return this;
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
+        }
+
         /** Waits until it has written something to standard error. @param text part of a line */
         public Run says(String text) {
             return says(text, 1);

@@ -1,0 +1,134 @@
+package io.github.rollcall.tests;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.github.rollcall.EtcdGateway;
+import io.github.rollcall.EtcdMember;
+import io.github.rollcall.harness.EtcdServer;
+import io.github.rollcall.harness.Moto;
+import io.github.rollcall.harness.ToolRunner;
+import io.github.rollcall.harness.ToolRunner.Run;
+import java.net.URI;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.awaitility.Awaitility;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** The contract's part "demo": what it shows is asked of its servers while it waits between two parts. */
+@Tag("once")
+@Timeout(value = 10, unit = TimeUnit.MINUTES)
+class DemoTest {
+    private static final Duration PATIENCE = Duration.ofSeconds(180);
+    private static final String WAITING = "Enter goes on.";
+
+    private Run demo;
+
+    @AfterEach
+    void end() {
+        demo.close();
+    }
+
+    @Test
+    void everyPartShowsWhatTheServersSay() {
+        demo = ToolRunner.tool("demo").args("--step").startWithOpenInput();
+
+        awaitPart(1);
+        Moto aws = Moto.at(URI.create(exported("AWS_ENDPOINT_URL")));
+        assertThat(aws.members("web")).isEmpty();
+        List<String> founders = aws.group("fleet");
+        assertThat(shown("The scene")).contains(founders);
+
+        awaitPart(2);
+        EtcdGateway etcd = EtcdServer.gateway(URI.create(endpoint()));
+        List<String> members = aws.group("fleet");
+        assertThat(etcd.members().members()).extracting(EtcdMember::name).containsExactlyInAnyOrderElementsOf(members);
+        assertThat(members).isNotEqualTo(founders);
+        assertThat(shown("etcd-aws-cluster: "))
+                .contains(members)
+                .contains("verdict new", "verdict eject", "verdict join");
+
+        awaitPart(3);
+        assertThat(aws.members("web")).isEqualTo(members);
+        assertThat(aws.targets("api")).hasSize(3);
+        assertThat(shown("elb-presence: ")).contains("ready present=\"elb/web, tg/api\"");
+
+        awaitPart(4);
+        assertThat(aws.members("web")).hasSize(2);
+        assertThat(shown("clustercron: ")).containsOnlyOnce("this instance is master master=" + founders.get(0));
+        assertThat(etcd.all("/clustercron/report/")).hasSize(1);
+
+        awaitPart(5);
+        assertThat(aws.members("shop")).hasSize(1).allMatch(aws.members("web")::contains);
+        assertThat(etcd.all("/lbManager/elb/")).hasSize(1);
+        assertThat(shown("lbmanager: ")).contains("shop");
+
+        List<ProcessHandle> started = demo.handle().descendants().toList();
+        assertThat(started).isNotEmpty();
+        demo.type("\n");
+        assertThat(demo.exit()).as("%s", demo).isZero();
+        assertThat(demo.out()).contains("README.md").doesNotContain("\033", "did not go as it should");
+        assertNothingIsLeft(started);
+    }
+
+    @Test
+    void afterCtrlCInTheMiddleNothingIsLeft() {
+        demo = ToolRunner.tool("demo").start();
+        awaitOutput("elb-presence: ready");
+        List<ProcessHandle> started = demo.handle().descendants().toList();
+
+        demo.signal("INT");
+
+        assertThat(demo.exit()).as("%s", demo).isZero();
+        assertThat(started).isNotEmpty();
+        assertNothingIsLeft(started);
+    }
+
+    private void assertNothingIsLeft(List<ProcessHandle> started) {
+        assertThat(started).noneMatch(ProcessHandle::isAlive);
+        assertThat(Path.of(exported("ETCD_DATA_DIR")).getParent()).doesNotExist();
+    }
+
+    private void awaitPart(int n) {
+        if (n > 1) {
+            demo.type("\n");
+        }
+        Awaitility.await("part " + n).atMost(PATIENCE).until(() -> demo.out().split(WAITING, -1).length > n);
+    }
+
+    private void awaitOutput(String text) {
+        Awaitility.await(text).atMost(PATIENCE).until(() -> demo.out().contains(text));
+    }
+
+    /** What was printed under a heading that begins like this. */
+    private String shown(String heading) {
+        String[] parts = demo.out().split("(?m)^-{3,}$");
+        for (int i = 0; i + 1 < parts.length; i++) {
+            if (parts[i].substring(parts[i].stripTrailing().lastIndexOf('\n') + 1)
+                    .startsWith(heading)) {
+                return parts[i + 1];
+            }
+        }
+        throw new AssertionError("no part " + heading + ": " + demo.out());
+    }
+
+    private String endpoint() {
+        return first("ETCDCTL_ENDPOINTS=([^,\\s]+)");
+    }
+
+    private String exported(String variable) {
+        return first("export " + variable + "=(\\S+)");
+    }
+
+    private String first(String pattern) {
+        Matcher m = Pattern.compile(pattern).matcher(demo.out());
+        assertThat(m.find()).as("%s in %s", pattern, demo.out()).isTrue();
+        return m.group(1);
+    }
+}
