@@ -68,13 +68,12 @@ class EtcdPresenceBench {
         // Without its proxies, of which each port of each container would have two processes.
         try (DockerServer docker = DockerServer.start("--userland-proxy=false");
                 EtcdServer etcd = EtcdServer.start()) {
-            docker.docker("create", "--name", "probe", "-p", "80", DockerServer.IMAGE, "/bin/busybox", "sleep", "1000000");
+            docker.docker(
+                    "create", "--name", "probe", "-p", "80", DockerServer.IMAGE, "/bin/busybox", "sleep", "1000000");
             int there = 0;
             for (String level : levels.split(",")) {
                 int containers = Integer.parseInt(level);
-                IntStream.range(there, containers)
-                        .parallel()
-                        .forEach(n -> docker.runContainer("c" + n, "-p", "80"));
+                IntStream.range(there, containers).parallel().forEach(n -> docker.runContainer("c" + n, "-p", "80"));
                 there = containers;
                 for (Map.Entry<String, ToolRunner> c : contestants(containers).entrySet()) {
                     String root = "/" + c.getKey().replaceAll("\\W+", "-") + containers;
@@ -94,18 +93,24 @@ class EtcdPresenceBench {
     }
 
     private static Map<String, ToolRunner> contestants(int containers) {
-        String classPath =
-                ToolRunner.classPath("EtcdPresence").stream().map(Path::toString).collect(Collectors.joining(":"));
+        String classPath = ToolRunner.classPath("EtcdPresence").stream()
+                .map(Path::toString)
+                .collect(Collectors.joining(":"));
         Map<String, ToolRunner> map = new LinkedHashMap<>();
-        map.put("installed etcd-presence", tail(ToolRunner.installed("etcd-presence").words()[0]));
+        map.put(
+                "installed etcd-presence",
+                tail(ToolRunner.installed("etcd-presence").words()[0]));
         map.put(
                 "java -cp ... EtcdPresence",
                 tail(System.getProperty("java.home")
                         + "/bin/java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms8m -Xmx64m -cp " + classPath
                         + " EtcdPresence"));
         if (containers <= 100) {
-            String path = DockerServer.path() + ":" + Path.of(Servers.program("etcd-client", "etcdctl")).getParent();
-            map.put("sh, docker and etcdctl", ToolRunner.command("bash", "-c", SHELL).env("PATH", path));
+            String path = DockerServer.path() + ":"
+                    + Path.of(Servers.program("etcd-client", "etcdctl")).getParent();
+            map.put(
+                    "sh, docker and etcdctl",
+                    ToolRunner.command("bash", "-c", SHELL).env("PATH", path));
         }
         return map;
     }
@@ -236,8 +241,12 @@ class EtcdPresenceBench {
         return all(process)
                 .mapToDouble(p -> lines("/proc/" + p.pid() + "/stat")
                         .mapToDouble(line -> {
-                            String[] fields = line.substring(line.lastIndexOf(')') + 2).split(" ");
-                            return IntStream.rangeClosed(11, 14).mapToDouble(n -> Double.parseDouble(fields[n])).sum() / 100;
+                            String[] fields =
+                                    line.substring(line.lastIndexOf(')') + 2).split(" ");
+                            return IntStream.rangeClosed(11, 14)
+                                            .mapToDouble(n -> Double.parseDouble(fields[n]))
+                                            .sum()
+                                    / 100;
                         })
                         .sum())
                 .sum();
