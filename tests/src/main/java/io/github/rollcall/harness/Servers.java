@@ -75,6 +75,11 @@ public final class Servers {
 
     /** Sends a signal to a process, and to it alone. @param name without {@code SIG} */
     public static void signal(Process process, String name) {
+        signal(process.toHandle(), name);
+    }
+
+    /** As {@link #signal(Process, String)}, for one that another process has started. */
+    static void signal(ProcessHandle process, String name) {
         try {
             new ProcessBuilder("kill", "-s", name, String.valueOf(process.pid()))
                     .start()
