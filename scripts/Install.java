@@ -49,6 +49,7 @@ import java.security.MessageDigest;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Base64;
 import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
@@ -755,7 +756,7 @@ class Install extends Tool {
 
         /** Takes the tool through its real work. */
         void rehearse(String tool, Program program, List<String> recording) throws IOException, InterruptedException {
-            present = !tool.equals("elb-presence");
+            present = !List.of("elb-presence", "lbmanager").contains(tool);
             List<String> options = new ArrayList<>(recording);
             options.add("-Djavax.net.ssl.trustStore=" + folder.resolve("trust"));
             options.add("-Djavax.net.ssl.trustStorePassword=" + PASSWORD);
@@ -783,6 +784,12 @@ class Install extends Tool {
                             List.of("-v", "--endpoint-url", url(plain), "-o", "alb", "api", "true"),
                             List.of("-v", "--slot", "1h", "--job", "one", "elb", "web", "true"),
                             List.of("-v", "elb", "web", "true"));
+                case "lbmanager" ->
+                    List.of(
+                            List.of("--once"),
+                            List.of("plan"),
+                            List.of("status"),
+                            List.of("--http", "127.0.0.1:" + freePort()));
                 case "etcd-aws-cluster" ->
                     List.of(
                             List.of("--data-dir", data, "--asg", "one", "--endpoint-url", url(plain)),
@@ -899,6 +906,10 @@ class Install extends Tool {
                                     + "</State><ReasonCode>N/A</ReasonCode><Description>"
                                     + (present ? "N/A" : "Instance is not currently registered with the LoadBalancer")
                                     + "</Description></member></InstanceStates>";
+                        case "DescribeLoadBalancers" ->
+                            "<LoadBalancerDescriptions><member><LoadBalancerName>web</LoadBalancerName><Instances>"
+                                    + (present ? "<member><InstanceId>" + SELF + "</InstanceId></member>" : "")
+                                    + "</Instances></member></LoadBalancerDescriptions>";
                         case "DescribeTargetGroups" ->
                             "<TargetGroups><member><TargetGroupArn>arn:aws:elasticloadbalancing:us-east-1:123456789012:"
                                     + "targetgroup/api/0123456789abcdef</TargetGroupArn><TargetGroupName>api</TargetGroupName>"
@@ -963,6 +974,8 @@ class Install extends Tool {
                             + Instant.now().plus(Duration.ofHours(6)) + "\"}";
                 case "/v3/lease/grant" -> header + ",\"ID\":\"7\",\"TTL\":\"60\"}";
                 case "/v3/kv/txn" -> header + ",\"succeeded\":true}";
+                case "/v3/kv/range" -> header + configured(exchange) + "}";
+                case "/v3/watch" -> "{\"result\":" + header + ",\"created\":true}}";
                 case "/v3/maintenance/status" -> header + ",\"leader\":\"11\",\"raftAppliedIndex\":\"9\"}";
                 case "/v3/cluster/member/list" -> header + ",\"members\":[" + member + "]}";
                 case "/v3/cluster/member/add" ->
@@ -974,6 +987,22 @@ class Install extends Tool {
                 case "/events" -> "";
                 default -> header + "}";
             };
+        }
+
+        /** lbmanager's one key, for who asks for such keys. */
+        private static String configured(HttpExchange exchange) {
+            try {
+                String asked = new String(exchange.getRequestBody().readAllBytes(), StandardCharsets.UTF_8);
+                Base64.Encoder base64 = Base64.getEncoder();
+                String path = base64.encodeToString("/lbManager/".getBytes(StandardCharsets.UTF_8));
+                String key = "/lbManager/elb/us-east-1/web/multiple/" + SELF;
+                return asked.contains("\"" + path + "\"")
+                        ? ",\"count\":\"1\",\"kvs\":[{\"mod_revision\":\"1\",\"key\":\""
+                                + base64.encodeToString(key.getBytes(StandardCharsets.UTF_8)) + "\"}]"
+                        : "";
+            } catch (IOException e) {
+                throw new UncheckedIOException(e);
+            }
         }
 
         @Override
