@@ -30,10 +30,13 @@ import io.github.rollcall.EtcdSighting.Door;
 import io.github.rollcall.EtcdUrls;
 import io.github.rollcall.Exit;
 import io.github.rollcall.Failure;
+import io.github.rollcall.FirstNode;
+import io.github.rollcall.FirstNodePort;
 import io.github.rollcall.IdentityOptions;
 import io.github.rollcall.Instance;
 import io.github.rollcall.Log;
 import io.github.rollcall.LogOptions;
+import io.github.rollcall.Signals;
 import io.github.rollcall.Tool;
 import java.io.IOException;
 import java.net.ConnectException;
@@ -57,6 +60,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
@@ -65,8 +69,10 @@ import java.util.concurrent.Future;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.function.Function;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -195,7 +201,7 @@ class EtcdAwsCluster extends Tool {
     @Option(
             names = "--wait",
             paramLabel = "DURATION",
-            defaultValue = "30s",
+            defaultValue = "1m",
             description = "How long to look again while it is too early to tell, and to try again what etcd does not do"
                     + " yet (default: ${DEFAULT-VALUE}).")
     private Duration patience;
@@ -237,8 +243,10 @@ class EtcdAwsCluster extends Tool {
 
     /** etcd itself gives up on a change after some seven seconds. */
     private static final Duration CHANGE_TIMEOUT = Duration.ofSeconds(10);
-    /** Between two looks that have to agree before a cluster is founded; see {@link #settle()}. */
+    /** Between two looks that have to agree before a first node that has started is followed; see {@link #settle()}. */
     private static final Duration SETTLE = Duration.ofSeconds(1);
+    /** How long others are told what this node has decided: they look several times a second. */
+    private static final Duration FAREWELL = Duration.ofSeconds(3);
     /** A whole group that waits must not run into AWS's rate limits. */
     private static final Duration GROUP_IS_FRESH = Duration.ofSeconds(4);
 
@@ -247,6 +255,10 @@ class EtcdAwsCluster extends Tool {
 
     private static final int MOST_FILTER_VALUES = 200;
 
+    private final FirstNodePort firstNodePort = new FirstNodePort();
+    private final AtomicBoolean isEnding = new AtomicBoolean();
+    private boolean isSpokenFor;
+    private String ownPeerUrl;
     private Instance me;
     private EtcdUrls urls;
     private long deadline;
@@ -264,6 +276,7 @@ class EtcdAwsCluster extends Tool {
     public Integer call() throws InterruptedException {
         checkOptions();
         deadline = System.nanoTime() + patience.toNanos();
+        Signals.on(this::giveUp, "TERM", "INT", "HUP");
         if (mode.client) {
             print(Map.of("ETCDCTL_ENDPOINTS", keepTrying(this::endpoints)));
             return Exit.OK;
@@ -279,8 +292,20 @@ class EtcdAwsCluster extends Tool {
             return keepTrying(() -> carryOut(rule));
         }
         checkOutput();
-        print(keepTrying(this::settle));
+        try (firstNodePort) {
+            print(keepTrying(this::settle));
+        }
         return Exit.OK;
+    }
+
+    /** Never with 0: whoever reads the parameters would start etcd without any. What is being written is finished. */
+    private void giveUp(String signal) {
+        if (isEnding.compareAndSet(false, true)) {
+            Log.of(name())
+                    .error("stopped by SIG" + signal
+                            + ": nothing is printed; what was begun goes on at the next start");
+            System.exit(Exit.TEMPORARY);
+        }
     }
 
     // --- the command line
@@ -338,6 +363,11 @@ class EtcdAwsCluster extends Tool {
         String founding = null;
         while (true) {
             Situation s = look();
+            if (!s.hasToBeHeard()) {
+                firstNodePort.close();
+            } else if (!firstNodePort.isOpen() && s.group().nodes().size() > 1 && speakUp(s)) {
+                continue;
+            }
             ClusterVerdict v = ClusterVerdict.of(s);
             tell(v);
             switch (v.act()) {
@@ -352,14 +382,21 @@ class EtcdAwsCluster extends Tool {
                     // Before it is added: a member that cannot be started takes a part of the quorum away.
                     parameters(s, "existing", s.initialCluster(s.known())).forEach(EtcdAwsCluster::checkPrintable);
                     EtcdMembership after = add(s);
+                    if (after.members().size() > maxMembers) {
+                        // Another joiner was quicker to take the last place. What has to follow shows at the next look.
+                        continue;
+                    }
                     giveWay(s, after);
                     return parameters(s, "existing", s.initialCluster(after));
                 }
                 case NEW -> {
-                    // Once more, for AWS may be late with news, and a member of an old cluster that is only just
-                    // reading its log looks new. Two looks a second apart have to come to the same list.
-                    if (v.initialCluster().equals(founding)) {
-                        return parameters(s, "new", founding);
+                    // A member of an old cluster that is only just reading its log looks like a first node that has
+                    // started, so that two looks a second apart have to come to the same list.
+                    if (!s.followsAnother() || v.initialCluster().equals(founding)) {
+                        Map<String, String> parameters = parameters(s, "new", v.initialCluster());
+                        parameters.forEach(EtcdAwsCluster::checkPrintable);
+                        tellTheOthers(s, v.initialCluster());
+                        return parameters;
                     }
                     founding = v.initialCluster();
                     groupSeen = 0;
@@ -368,6 +405,38 @@ class EtcdAwsCluster extends Tool {
                 case EJECT, REPLACE -> remove(s, v.member());
                 default -> throw refusalOrDelay(v);
             }
+        }
+    }
+
+    /** Has the others hear that there is no data here, unless another copy of this does so, or etcd has the port. */
+    private boolean speakUp(Situation s) {
+        isSpokenFor |= s.isSpokenFor();
+        if (isSpokenFor) {
+            tell("leaves the word to another copy", "it listens on this node's peer port");
+            return false;
+        }
+        try {
+            firstNodePort.open(s.address(), peerPort);
+            ownPeerUrl = urls.peer(s.address());
+            return true;
+        } catch (IOException e) {
+            tell("cannot be heard", "port " + peerPort + " cannot be listened on: " + e.getMessage());
+            return false;
+        }
+    }
+
+    /** Until all others have decided, too, or are gone to start etcd: nobody has to wait for an etcd to be told. */
+    private void tellTheOthers(Situation s, String list) throws InterruptedException {
+        firstNodePort.say(new FirstNode(me.id(), list, s.token(), true));
+        List<Place> others = places(s.group(), null).stream()
+                .filter(p -> !p.who.equals(me.id()) && list.contains(p.who + "="))
+                .toList();
+        long end = System.nanoTime() + FAREWELL.toNanos();
+        while (firstNodePort.isOpen()
+                && System.nanoTime() < end
+                && ask(others).stream()
+                        .anyMatch(x -> x.first() != null && !x.first().decided())) {
+            Thread.sleep(50);
         }
     }
 
@@ -433,13 +502,12 @@ class EtcdAwsCluster extends Tool {
         EtcdGroup group = group();
         List<EtcdSighting> seen = ask(places(group, null));
         seen.forEach(this::tell);
-        EtcdSighting voice = situation(group, "", new EtcdDataDir(EtcdDataDir.State.ABSENT, 0, 0), seen)
-                .voice();
-        if (voice == null) {
-            throw new NotYet(
-                    Exit.TEMPORARY, "no member of a cluster with a quorum answers in the group " + group.name());
+        Situation s = situation(group, "", new EtcdDataDir(EtcdDataDir.State.ABSENT, 0, 0), seen);
+        ClusterVerdict v = ClusterVerdict.asClient(s);
+        if (v.act() != Act.DONE) {
+            throw refusalOrDelay(v);
         }
-        return voice.list().members().stream()
+        return s.voice().list().members().stream()
                 .filter(m -> !m.learner())
                 .flatMap(m -> m.clientUrls().stream())
                 .sorted()
@@ -466,11 +534,14 @@ class EtcdAwsCluster extends Tool {
         while (true) {
             String reason;
             int exit;
+            long pause = 500;
             try {
                 return attempt.make();
             } catch (NotYet e) {
                 reason = e.getMessage();
                 exit = e.exit;
+                // First nodes wait for each other's word; AWS is not asked more often for that.
+                pause = firstNodePort.isOpen() ? 100 : pause;
             } catch (Failure f) {
                 if (!f.isTransient()) {
                     throw f;
@@ -479,7 +550,7 @@ class EtcdAwsCluster extends Tool {
                 reason = f.getMessage();
                 exit = f.exit();
             }
-            long millis = 500 + ThreadLocalRandom.current().nextLong(1_000);
+            long millis = pause + ThreadLocalRandom.current().nextLong(2 * pause);
             if (System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(millis) > deadline) {
                 throw new Failure(exit, reason + "; given up after --wait " + Durations.format(patience));
             }
@@ -589,6 +660,8 @@ class EtcdAwsCluster extends Tool {
         if (address == null) {
             throw new Failure(Exit.TEMPORARY, "this instance's private address is not known yet");
         }
+        // Before asking: whoever is asked next may ask back.
+        firstNodePort.say(situation(group, address, data, List.of()).firstNode());
         List<EtcdSighting> seen = ask(places(group, address));
         // Members that are no instance of the group are seen only in the lists of those that are.
         List<Place> further = furtherPlaces(seen);
@@ -623,18 +696,18 @@ class EtcdAwsCluster extends Tool {
     private List<Place> places(EtcdGroup group, String ownAddress) {
         Map<String, Place> places = new LinkedHashMap<>();
         if (ownAddress != null) {
-            places.put(ownAddress, new Place(me.id(), urls.client(ownAddress), urls.peer(ownAddress)));
+            places.put(urls.client(ownAddress), new Place(me.id(), urls.client(ownAddress), urls.peer(ownAddress)));
         }
         for (Node node : group.nodes()) {
             if (node.address() != null && !"terminated".equals(node.state())) {
                 places.putIfAbsent(
-                        node.address(), new Place(node.id(), urls.client(node.address()), urls.peer(node.address())));
+                        urls.client(node.address()),
+                        new Place(node.id(), urls.client(node.address()), urls.peer(node.address())));
             }
         }
         if (spec.commandLine().getParseResult().hasMatchedOption("--endpoints")) {
             etcd.endpoints()
-                    .forEach(url -> places.putIfAbsent(
-                            EtcdUrls.address(url.toString()), new Place(url.toString(), url.toString(), "")));
+                    .forEach(url -> places.putIfAbsent(url.toString(), new Place(url.toString(), url.toString(), "")));
         }
         return List.copyOf(places.values());
     }
@@ -673,10 +746,10 @@ class EtcdAwsCluster extends Tool {
         for (int i = 0; i < places.size(); i++) {
             Place p = places.get(i);
             ByClient c = get(clients.get(i), end, new ByClient(Door.OPEN, null, null, null));
-            ByPeer b = get(peers.get(i), end, new ByPeer(Door.OPEN, null, null));
+            ByPeer b = get(peers.get(i), end, new ByPeer(Door.OPEN, null, null, null));
             EtcdMembership list = c.list != null ? c.list : b.list;
             Failure problem = c.problem != null ? c.problem : c.status == null ? b.problem : null;
-            seen.add(new EtcdSighting(p.who, p.clientUrl, p.peerUrl, c.door, b.door, c.status, list, problem));
+            seen.add(new EtcdSighting(p.who, p.clientUrl, p.peerUrl, c.door, b.door, c.status, list, b.first, problem));
         }
         threads.shutdownNow();
         return seen;
@@ -694,7 +767,7 @@ class EtcdAwsCluster extends Tool {
 
     private record ByClient(Door door, EtcdSighting.Status status, EtcdMembership list, Failure problem) {}
 
-    private record ByPeer(Door door, EtcdMembership list, Failure problem) {}
+    private record ByPeer(Door door, EtcdMembership list, FirstNode first, Failure problem) {}
 
     private ByClient askClientPort(Place place) {
         Door door = knock(place.clientUrl);
@@ -741,16 +814,20 @@ class EtcdAwsCluster extends Tool {
     }
 
     private ByPeer askPeerPort(Place place) {
+        if (firstNodePort.isOpen() && place.peerUrl.equals(ownPeerUrl)) {
+            return new ByPeer(Door.REFUSED, null, null, null);
+        }
         Door door = knock(place.peerUrl.isEmpty() ? place.clientUrl : place.peerUrl);
         if (door != Door.OPEN || place.peerUrl.isEmpty()) {
-            return new ByPeer(door, null, null);
+            return new ByPeer(door, null, null, null);
         }
+        URI peer = URI.create(place.peerUrl);
         try {
-            EtcdGateway gateway =
-                    etcd.peerGateway(URI.create(place.peerUrl), peerTimeout, peerCacert, peerCert, peerKey);
-            return new ByPeer(door, gateway.membersByPeerPort(), null);
+            EtcdGateway gateway = etcd.peerGateway(peer, peerTimeout, peerCacert, peerCert, peerKey);
+            return new ByPeer(door, gateway.membersByPeerPort(), null, null);
         } catch (Failure f) {
-            return new ByPeer(door, null, hasTimedOut(f) ? null : f);
+            FirstNode first = hasTimedOut(f) ? null : FirstNode.at(peer, peerTimeout);
+            return new ByPeer(door, null, first, first != null || hasTimedOut(f) ? null : f);
         }
     }
 
@@ -814,7 +891,7 @@ class EtcdAwsCluster extends Tool {
                     member.instanceId(),
                     member.lifecycleStateAsString(),
                     node == null ? null : node.state(),
-                    node == null ? null : node.address(),
+                    node == null ? List.of() : node.addresses(),
                     weight));
         }
         lastGroup = new EtcdGroup(groupName, found.desiredCapacity(), nodes, new HashSet<>(ids));
@@ -844,23 +921,22 @@ class EtcdAwsCluster extends Tool {
         for (EtcdSighting s : seen) {
             for (EtcdMember m :
                     s.list() == null ? List.<EtcdMember>of() : s.list().members()) {
-                String address = EtcdUrls.address(m.peerUrls().get(0));
+                String peerUrl = m.peerUrls().get(0);
                 if (EtcdGroup.isInstanceId(m.name())) {
                     ids.add(m.name());
-                } else if (group.byAddress(address) == null) {
-                    addresses.add(address);
+                } else if (urls.isPeer(peerUrl) && group.byAddress(EtcdUrls.address(peerUrl)) == null) {
+                    addresses.add(EtcdUrls.address(peerUrl));
                 }
             }
         }
         ids.removeAll(group.asked());
         addresses.removeAll(group.asked());
-        addresses.remove("");
         if (ids.isEmpty() && addresses.isEmpty()) {
             return group;
         }
         Map<String, Node> found = instances("instance-id", List.copyOf(ids));
         found.putAll(instances(
-                "private-ip-address",
+                "network-interface.addresses.private-ip-address",
                 addresses.stream().filter(a -> !a.contains(":")).toList()));
         found.putAll(instances(
                 "network-interface.ipv6-addresses.ipv6-address",
@@ -892,26 +968,29 @@ class EtcdAwsCluster extends Tool {
                                     instance.instanceId(),
                                     null,
                                     instance.state().nameAsString(),
-                                    address(instance),
+                                    addresses(instance),
                                     1)));
         }
         return found;
     }
 
-    /** The primary interface's private IPv4 address, or the IPv6 address where it has no other. */
-    private static String address(software.amazon.awssdk.services.ec2.model.Instance instance) {
-        if (instance.privateIpAddress() != null) {
-            return instance.privateIpAddress();
-        }
-        return instance.networkInterfaces().stream()
-                .filter(n -> n.attachment() == null
-                        || Integer.valueOf(0).equals(n.attachment().deviceIndex()))
-                .map(InstanceNetworkInterface::ipv6Addresses)
-                .flatMap(List::stream)
-                .min(Comparator.comparing((InstanceIpv6Address a) -> !Boolean.TRUE.equals(a.isPrimaryIpv6()))
-                        .thenComparing(InstanceIpv6Address::ipv6Address))
-                .map(InstanceIpv6Address::ipv6Address)
-                .orElse(instance.ipv6Address());
+    /** All private addresses: the primary interface's first one, then its others, then the other interfaces'. */
+    private static List<String> addresses(software.amazon.awssdk.services.ec2.model.Instance instance) {
+        Stream<String> ofInterfaces = instance.networkInterfaces().stream()
+                .sorted(Comparator.comparing((InstanceNetworkInterface n) -> n.attachment() != null
+                        && !Integer.valueOf(0).equals(n.attachment().deviceIndex())))
+                .flatMap(n -> Stream.concat(
+                        n.privateIpAddresses().stream().map(a -> a.privateIpAddress()),
+                        n.ipv6Addresses().stream()
+                                .sorted(Comparator.comparing(
+                                                (InstanceIpv6Address a) -> !Boolean.TRUE.equals(a.isPrimaryIpv6()))
+                                        .thenComparing(InstanceIpv6Address::ipv6Address))
+                                .map(InstanceIpv6Address::ipv6Address)));
+        return Stream.of(Stream.of(instance.privateIpAddress()), ofInterfaces, Stream.of(instance.ipv6Address()))
+                .flatMap(s -> s)
+                .filter(Objects::nonNull)
+                .distinct()
+                .toList();
     }
 
     // --- the result
@@ -932,7 +1011,11 @@ class EtcdAwsCluster extends Tool {
         return all;
     }
 
-    private void print(Map<String, String> parameters) {
+    private void print(Map<String, String> parameters) throws InterruptedException {
+        if (!isEnding.compareAndSet(false, true)) {
+            // A signal has come first, and ends the process.
+            Thread.sleep(Long.MAX_VALUE);
+        }
         StringBuilder lines = new StringBuilder();
         parameters.forEach((key, value) -> {
             checkPrintable(key, value);

@@ -1074,7 +1074,8 @@ class LbManager extends Tool {
         }
 
         synchronized boolean isAtRest() {
-            return !working && (actual != null && !isSwitching() || trouble.now() != null || !managed);
+            boolean failed = trouble.now() != null || group.trouble.now() != null;
+            return !working && (actual != null && !isSwitching() || failed || !managed);
         }
 
         private boolean isSwitching() {

@@ -30,7 +30,10 @@ import java.util.stream.Collectors;
  *               two clusters                      any                                          REFUSE
  *               a cluster with a quorum           listed, never started                        REJOIN
  *                                                 listed, has run: its disk was lost           REPLACE, then as not listed
+ *                                                 listed, never started, one too many: two
+ *                                                   joined at once                             REPLACE, then as not listed
  *                                                   the rest would have no quorum              WAIT
+ *                                                   this instance is not to serve              WAIT
  *                                                 not listed:
  *                                                   this instance is not to serve              WAIT
  *                                                   a member's instance is gone, the member
@@ -41,20 +44,31 @@ import java.util.stream.Collectors;
  *                                                     until this node has started              WAIT
  *                                                   else                                       JOIN
  *               something that is not understood  any: WAIT if that may pass, else             REFUSE
- *               a cluster without a quorum        listed, never started: it may be missing     REJOIN
+ *               a cluster without a quorum        listed, never started, and no other member
+ *                                                   can know better: it may be what is missing REJOIN
  *                                                 else; never NEW                              WAIT
- *               first nodes of a new cluster,     in their list                                NEW, their list
+ *               one of --endpoints is not seen    any: a cluster is expected there             WAIT
+ *               first nodes of a new cluster,     they have different lists                    REFUSE
  *                 no quorum yet                   not in their list                            WAIT
- *                                                 they have different lists                    REFUSE
+ *                                                 one of the list neither has started, nor
+ *                                                   says that it has no data, nor is gone      WAIT
+ *                                                 else                                         NEW, their list
  *               somebody takes connections        any                                          WAIT
- *               nobody                            an instance neither answers nor refuses      WAIT
+ *               nobody                            this instance is not to serve                WAIT
  *                                                 not at its desired size, or an address
  *                                                   is missing                                 WAIT
+ *                                                 an instance neither answers nor refuses      WAIT
+ *                                                 one that is not gone does not say that it
+ *                                                   has no data, and the same list             WAIT
  *                                                 not among the first --max-members            WAIT
  *                                                 else                                         NEW
  * </pre>
  *
- * <p>Rules and reasons are those of etcd's "Runtime reconfiguration" page. Two of them need saying. A first node that has
+ * <p>Rules and reasons are those of etcd's "Runtime reconfiguration" page. Three of them need saying. A port that refuses
+ * connections says nothing about the disk behind it, so NEW needs every other instance's own word ({@link FirstNode}) that
+ * there is no data, and that it would found the same cluster. Whoever has said so can only found that cluster, or join
+ * one that this instance sees too; and whoever has decided is seen by its word, then not at all, then by etcd's peer port:
+ * never as somebody who might be left out. A first node that has
  * started is known by its peer port, which names the whole list before there is a quorum: the others follow that list,
  * whatever the group looks like meanwhile. And a member whose disk was lost never comes back under its old id, for it
  * has forgotten what it had acknowledged: it is removed and added anew.
@@ -153,8 +167,7 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
          * answers such a question itself, so that two that start at the same moment wait for each other for ever.
          */
         public List<EtcdMember> goBefore(EtcdMembership cluster) {
-            EtcdMember me =
-                    cluster.members().stream().filter(this::isMine).findFirst().orElse(null);
+            EtcdMember me = mineIn(cluster);
             return cluster.members().stream()
                     .filter(m -> me != null && Long.compareUnsigned(m.id(), me.id()) < 0)
                     .filter(m -> !m.hasStarted() && !isGone(m))
@@ -167,6 +180,11 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
                     .map(EtcdSighting::clusterId)
                     .filter(id -> id != 0)
                     .collect(Collectors.toCollection(TreeSet::new));
+        }
+
+        /** The member that is this node, or null. */
+        public EtcdMember mineIn(EtcdMembership cluster) {
+            return cluster.members().stream().filter(this::isMine).findFirst().orElse(null);
         }
 
         /** A member that is this node: by its name, or unnamed and at its address. */
@@ -183,7 +201,41 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
         }
 
         boolean isGone(EtcdMember m) {
-            return group.isGone(m, EtcdUrls.address(m.peerUrls().get(0)));
+            return group.isGone(m, urls);
+        }
+
+        /** Whether nothing can be hidden behind a member: it is seen as {@code kind}, has no data, or is gone. */
+        boolean isAccountedFor(EtcdMember m, Kind kind) {
+            EtcdSighting seen = at(m.peerUrls().get(0));
+            return isGone(m) || seen != null && (seen.kind(token) == kind || seen.kind(token) == Kind.BLANK);
+        }
+
+        /** Whether others have to hear that this node has no data: as long as there is no quorum, or no cluster at all. */
+        public boolean hasToBeHeard() {
+            return !data.isInitialised() && seen(Kind.SERVING, Kind.LEARNING).isEmpty();
+        }
+
+        /** What a node says of itself as long as it {@link #hasToBeHeard()}. */
+        public FirstNode firstNode() {
+            return new FirstNode(id, FirstList.of(group, urls, maxMembers).list(), token, false);
+        }
+
+        /** Whether another copy of the tool, on this node, listens on its peer port. */
+        public boolean isSpokenFor() {
+            EtcdSighting here = at(peerUrl());
+            return here != null && here.first() != null;
+        }
+
+        /** Whether a first node that has started is there, whose list has to be followed. */
+        public boolean followsAnother() {
+            return !seen(Kind.FOUNDING).isEmpty();
+        }
+
+        EtcdSighting at(String peerUrl) {
+            return sightings.stream()
+                    .filter(x -> x.peerUrl().equals(peerUrl))
+                    .findFirst()
+                    .orElse(null);
         }
 
         /** How many voting members have been seen at work, of those that the condition holds for. */
@@ -248,6 +300,37 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
         }
     }
 
+    /** The list of a cluster's first members, as a group's instances make it up, or what is missing for one. */
+    private record FirstList(String list, String missing, List<Node> nodes) {
+        static FirstList of(EtcdGroup group, EtcdUrls urls, int maxMembers) {
+            List<Node> counted = group.counted();
+            int size = counted.stream().mapToInt(Node::weight).sum();
+            boolean weighted = counted.stream().anyMatch(n -> n.weight() != 1);
+            if (size < group.desired() || size > group.desired() && !weighted) {
+                return missing("the group " + group.name() + " has " + size + " instances where " + group.desired()
+                        + " are desired");
+            }
+            for (Node node : counted) {
+                if (node.address() == null || !node.isAlive()) {
+                    return missing(node.id() + " (" + node.words() + ") "
+                            + (node.isAlive() ? "has no address yet" : "does not run"));
+                }
+            }
+            List<Node> first = counted.subList(0, Math.min(counted.size(), maxMembers));
+            return new FirstList(
+                    first.stream()
+                            .map(n -> n.id() + "=" + urls.peer(n.address()))
+                            .sorted()
+                            .collect(Collectors.joining(",")),
+                    null,
+                    first);
+        }
+
+        private static FirstList missing(String what) {
+            return new FirstList(null, what, List.of());
+        }
+    }
+
     // --- starting
 
     /** The verdict for a node that is about to start etcd: the table above, from top to bottom. */
@@ -309,7 +392,7 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
                     + " directory: if etcd runs already, --data-dir is not its data directory");
         }
         if (s.clusters().size() > 1) {
-            return refuse("two clusters answer: " + whoIsWhere(s) + "; find out which is right, and stop the other");
+            return twoClusters(s);
         }
         EtcdSighting voice = s.voice();
         if (voice != null) {
@@ -326,6 +409,11 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
         }
         if (!s.clusters().isEmpty()) {
             return withoutQuorum(s);
+        }
+        for (EtcdSighting named : s.seen(Kind.HANGING, Kind.SILENT, Kind.NOBODY)) {
+            if (named.peerUrl().isEmpty()) {
+                return wait("nobody answers at " + named.who() + " of --endpoints, where a cluster is expected");
+            }
         }
         if (!s.seen(Kind.FOUNDING).isEmpty()) {
             return besideFounders(s);
@@ -345,7 +433,10 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
             return notListed(s, cluster);
         }
         EtcdMember me = mine.get(0);
-        if (mine.size() == 1 && !me.hasStarted() && me.peerUrls().equals(List.of(s.peerUrl()))) {
+        int members = cluster.members().size();
+        boolean isAsAdded =
+                mine.size() == 1 && !me.hasStarted() && me.peerUrls().equals(List.of(s.peerUrl()));
+        if (isAsAdded && members <= s.maxMembers()) {
             return new ClusterVerdict(
                     Act.REJOIN,
                     "the cluster lists this node, and it has never started",
@@ -353,11 +444,20 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
                     me,
                     Exit.OK);
         }
+        Node self = s.group().byId(s.id());
+        if (self == null || !self.counts() || !self.isAlive()) {
+            return wait("the cluster lists this node, which has no data, and this instance is "
+                    + (self == null ? "not in the group" : self.words())
+                    + ": its member is not replaced before it is in service or on the way there");
+        }
         String why = me.hasStarted()
                 ? "the cluster lists this node, which has run, but its data is gone"
-                : "the cluster lists this node at " + String.join(",", me.peerUrls()) + ", where it is not";
+                : isAsAdded
+                        ? "the cluster lists this node, which has never started, and has " + members
+                                + " members where --max-members is " + s.maxMembers()
+                        : "the cluster lists this node at " + String.join(",", me.peerUrls()) + ", where it is not";
         return s.canSpare(cluster, me)
-                ? new ClusterVerdict(Act.REPLACE, why + ": it is removed and added anew", null, me, Exit.OK)
+                ? new ClusterVerdict(Act.REPLACE, why + ": it is removed", null, me, Exit.OK)
                 : wait(why + "; it cannot be replaced, because the rest would be no quorum: " + s.missing(cluster));
     }
 
@@ -419,19 +519,43 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
         if (cluster == null) {
             return wait("a cluster answers, but no voting member of it with a quorum: " + whoIsWhere(s));
         }
-        List<EtcdMember> mine = cluster.members().stream().filter(s::isMine).toList();
-        if (mine.size() == 1
-                && !mine.get(0).hasStarted()
-                && mine.get(0).peerUrls().equals(List.of(s.peerUrl()))) {
+        EtcdMember me = s.mineIn(cluster);
+        if (me != null && neverStartedForSure(s, cluster, me)) {
             return new ClusterVerdict(
                     Act.REJOIN,
                     "the cluster has no quorum, and lists this node, which has never started and may be what is missing",
                     s.initialCluster(cluster),
-                    mine.get(0),
+                    me,
                     Exit.OK);
         }
         return wait("the cluster " + Long.toHexString(cluster.clusterId()) + " has no quorum: of " + voters(cluster)
                 + " voting members " + quorum(voters(cluster)) + " are needed; missing: " + s.missing(cluster));
+    }
+
+    /**
+     * Without a quorum a list may be an old one, of a member that was off when this node started, or is only just reading
+     * its log. A member that was added, and has no name yet, has never started if all who could know better say so, each in
+     * a list with itself in it.
+     */
+    private static boolean neverStartedForSure(Situation s, EtcdMembership cluster, EtcdMember me) {
+        Set<Long> ids = ids(cluster);
+        for (EtcdSighting teller : s.seen(Kind.LEADERLESS)) {
+            EtcdMembership list = teller.list();
+            EtcdMember meThere = list == null ? null : list.byId(me.id());
+            if (meThere == null
+                    || !meThere.name().isEmpty()
+                    || meThere.hasStarted()
+                    || !ids(list).equals(ids)
+                    || list.members().stream().noneMatch(m -> m.peerUrls().contains(teller.peerUrl()))) {
+                return false;
+            }
+        }
+        return me.peerUrls().equals(List.of(s.peerUrl()))
+                && cluster.members().stream().allMatch(m -> m.id() == me.id() || s.isAccountedFor(m, Kind.LEADERLESS));
+    }
+
+    private static Set<Long> ids(EtcdMembership list) {
+        return list.members().stream().map(EtcdMember::id).collect(Collectors.toSet());
     }
 
     private static ClusterVerdict besideFounders(Situation s) {
@@ -443,16 +567,23 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
         }
         boolean listed = list.members().stream()
                 .anyMatch(m -> m.name().equals(s.id()) && m.peerUrls().equals(List.of(s.peerUrl())));
+        if (!listed) {
+            return wait("first nodes of a new cluster wait for their quorum, and this one is not among them: they are "
+                    + s.missing(list));
+        }
         String who = founders.stream().map(EtcdSighting::who).collect(Collectors.joining(", "));
-        return listed
-                ? new ClusterVerdict(
-                        Act.NEW,
-                        "first nodes of a new cluster have started, and list this one: " + who,
-                        s.initialCluster(list),
-                        null,
-                        Exit.OK)
-                : wait("first nodes of a new cluster wait for their quorum, and this one is not among them: they are "
-                        + s.missing(list));
+        for (EtcdMember m : list.members()) {
+            if (!m.name().equals(s.id()) && !s.isAccountedFor(m, Kind.FOUNDING)) {
+                return wait("first nodes of a new cluster have started, and list this one: " + who + "; but "
+                        + m.label() + ", which they list too, neither has started nor says that it has no data");
+            }
+        }
+        return new ClusterVerdict(
+                Act.NEW,
+                "first nodes of a new cluster have started, and list this one: " + who,
+                s.initialCluster(list),
+                null,
+                Exit.OK);
     }
 
     private static ClusterVerdict withNobodyThere(Situation s) {
@@ -462,18 +593,9 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
             return wait("this instance is " + (self == null ? "not in the group" : self.words())
                     + ": it founds no cluster before it is in service or on the way there");
         }
-        List<Node> counted = group.counted();
-        int size = counted.stream().mapToInt(Node::weight).sum();
-        boolean weighted = counted.stream().anyMatch(n -> n.weight() != 1);
-        if (size < group.desired() || size > group.desired() && !weighted) {
-            return wait("nobody answers, and the group " + group.name() + " has " + size + " instances where "
-                    + group.desired() + " are desired");
-        }
-        for (Node node : counted) {
-            if (node.address() == null || !node.isAlive()) {
-                return wait("nobody answers, and " + node.id() + " (" + node.words() + ") "
-                        + (node.isAlive() ? "has no address yet" : "does not run"));
-            }
+        FirstList first = FirstList.of(group, s.urls(), s.maxMembers());
+        if (first.list() == null) {
+            return wait("nobody answers, and " + first.missing());
         }
         for (EtcdSighting silent : s.seen(Kind.SILENT)) {
             Node node = group.byAddress(EtcdUrls.address(silent.peerUrl()));
@@ -483,20 +605,52 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
                         + ports(s, silent));
             }
         }
-        List<Node> first = counted.subList(0, Math.min(counted.size(), s.maxMembers()));
-        if (!first.contains(self)) {
-            return wait("nobody answers, and of " + counted.size() + " instances the first " + first.size()
-                    + " by id found the cluster (--max-members); this is not one of them");
+        for (Node node : group.nodes()) {
+            String why = whyNotWith(s, node, first.list());
+            if (why != null) {
+                return wait("nobody answers, but " + why);
+            }
+        }
+        if (!first.nodes().contains(self)) {
+            return wait("nobody answers, and of " + group.counted().size() + " instances the first "
+                    + first.nodes().size() + " by id found the cluster (--max-members); this is not one of them");
         }
         return new ClusterVerdict(
                 Act.NEW,
-                "nobody in the group answers, and it has its desired size of " + group.desired(),
-                first.stream()
-                        .map(n -> n.id() + "=" + s.urls().peer(n.address()))
-                        .sorted()
-                        .collect(Collectors.joining(",")),
+                group.nodes().size() == 1
+                        ? "this is the only instance of the group, and it has no data"
+                        : "no instance of the group has data, and all would found the same cluster",
+                first.list(),
                 null,
                 Exit.OK);
+    }
+
+    /** Why no cluster may be founded yet as far as one instance is concerned, or null. */
+    private static String whyNotWith(Situation s, Node node, String list) {
+        boolean itself = node.id().equals(s.id());
+        if (node.lifecycle() == null || node.isGone()) {
+            return null;
+        }
+        EtcdSighting seen = node.address() == null ? null : s.at(s.urls().peer(node.address()));
+        if (seen == null || seen.first() == null) {
+            return itself
+                    ? null
+                    : node.id() + " (" + node.words() + ") has not said that it has no data: etcd-aws-cluster does not"
+                            + " wait there yet, or a member of a cluster is being started; if neither comes, start it"
+                            + " there, or terminate the instance";
+        }
+        if (!seen.first().instance().equals(node.id())) {
+            return "at the address of " + node.id() + " it is " + seen.first().instance() + " that has no data";
+        }
+        if (seen.first().list() == null) {
+            return node.id() + ", which has no data either, does not see the whole group yet";
+        }
+        return seen.first().agreesWith(list, s.token())
+                ? null
+                : node.id() + ", which has no data either, would found another cluster: "
+                        + seen.first().list()
+                        + ", token " + seen.first().token() + "; here it is " + list + ", token " + s.token()
+                        + "; if it stays so, give the same options on every node";
     }
 
     private static String ports(Situation s, EtcdSighting silent) {
@@ -516,7 +670,7 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
     public static ClusterVerdict leaving(Situation s) {
         EtcdSighting voice = s.voice();
         if (s.clusters().size() > 1) {
-            return refuse("two clusters answer: " + whoIsWhere(s) + "; find out which is right, and stop the other");
+            return twoClusters(s);
         }
         if (voice == null) {
             return wait("no member that answers has a quorum, so nothing can be removed: " + whoIsWhere(s));
@@ -541,17 +695,31 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
     /** The verdict for a node that has joined as a learner, and whose etcd has been started. */
     public static ClusterVerdict promoting(Situation s) {
         EtcdSighting voice = s.voice();
+        if (s.clusters().size() > 1) {
+            return twoClusters(s);
+        }
         if (voice == null) {
             return wait("no member that answers has a quorum: " + whoIsWhere(s));
         }
-        EtcdMember me =
-                voice.list().members().stream().filter(s::isMine).findFirst().orElse(null);
+        EtcdMember me = s.mineIn(voice.list());
         if (me == null) {
             return wait("the cluster does not list this node");
         }
         return me.learner()
                 ? new ClusterVerdict(Act.PROMOTE, "this node is a learner", null, me, Exit.OK)
                 : new ClusterVerdict(Act.DONE, "this node is a voting member", null, me, Exit.OK);
+    }
+
+    // --- talking to it only
+
+    /** The verdict for a machine that is no member: DONE when one cluster with a quorum answers. */
+    public static ClusterVerdict asClient(Situation s) {
+        if (s.clusters().size() > 1) {
+            return twoClusters(s);
+        }
+        return s.voice() == null
+                ? wait("no member of a cluster with a quorum answers: " + whoIsWhere(s))
+                : new ClusterVerdict(Act.DONE, "a cluster with a quorum answers", null, null, Exit.OK);
     }
 
     // ---
@@ -570,6 +738,10 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
                         + (x.clusterId() == 0 ? "" : " (cluster " + Long.toHexString(x.clusterId()) + ")"))
                 .collect(Collectors.joining(", "));
         return all.isEmpty() ? "nobody to ask" : all;
+    }
+
+    private static ClusterVerdict twoClusters(Situation s) {
+        return refuse("two clusters answer: " + whoIsWhere(s) + "; find out which is right, and stop the other");
     }
 
     private static ClusterVerdict refuse(String reason) {

@@ -1,13 +1,17 @@
 package io.github.rollcall;
 
+import java.io.BufferedInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.UncheckedIOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
 
@@ -44,21 +48,64 @@ public record EtcdDataDir(State state, long memberId, long clusterId) {
      * Looks at a data directory; changes nothing, and may be done while etcd runs.
      *
      * @param walDir etcd's {@code --wal-dir}, or null for the usual place in the data directory
-     * @throws Failure configuration when it may not be read, malformed data when there is a log that cannot be understood
+     * @throws Failure configuration when it may not be read, malformed data when there is a log that cannot be understood, or
+     *     what a member has left without its log
      */
     public static EtcdDataDir read(Path dataDir, Path walDir) {
         Path wal = walDir == null ? dataDir.resolve("member").resolve("wal") : walDir;
         try {
             List<Path> log = logFiles(wal);
             if (log.isEmpty()) {
+                checkNothingRemains(dataDir, wal);
                 return new EtcdDataDir(Files.exists(dataDir) ? State.EMPTY : State.ABSENT, 0, 0);
             }
             return ofLog(log.get(0));
         } catch (NotDirectoryException e) {
             throw new Failure(Exit.CONFIG, e.getFile() + " is not a directory", e);
-        } catch (IOException e) {
-            throw new Failure(Exit.CONFIG, "cannot read the data directory: " + e, e);
+        } catch (IOException | UncheckedIOException e) {
+            throw new Failure(Exit.CONFIG, "cannot read the data directory: " + e.getMessage(), e);
         }
+    }
+
+    /**
+     * A log that is lost, or on a disk that is not mounted, beside what a member has left. etcd would begin anew, with the
+     * old member's keys in its database. What a start has left that failed before it had a log is no member's yet.
+     */
+    private static void checkNothingRemains(Path dataDir, Path wal) throws IOException {
+        Path member = dataDir.resolve("member");
+        List<Path> remains = new ArrayList<>(logFiles(member.resolve("wal")));
+        try (Stream<Path> files = Files.list(member.resolve("snap"))) {
+            files.sorted().filter(EtcdDataDir::isOfAMember).forEach(remains::add);
+        } catch (NoSuchFileException e) {
+            // Never used.
+        }
+        if (!remains.isEmpty()) {
+            throw new Failure(
+                    Exit.DATA,
+                    remains.get(0) + " is a member's, and there is no write-ahead log in " + wal
+                            + ": mount its disk, or give etcd's own --wal-dir; if the log is lost, move " + dataDir
+                            + " away to join anew");
+        }
+    }
+
+    /** A snapshot, or a database with members in it: etcd writes them there from its log. */
+    private static boolean isOfAMember(Path file) {
+        if (file.toString().endsWith(".snap")) {
+            return true;
+        }
+        if (!file.endsWith("db")) {
+            return false;
+        }
+        byte[] sought = "\"peerURLs\"".getBytes(StandardCharsets.US_ASCII);
+        int found = 0;
+        try (InputStream in = new BufferedInputStream(Files.newInputStream(file), 1 << 16)) {
+            for (int b = in.read(); b >= 0 && found < sought.length; b = in.read()) {
+                found = b == sought[found] ? found + 1 : b == sought[0] ? 1 : 0;
+            }
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        return found == sought.length;
     }
 
     private static List<Path> logFiles(Path wal) throws IOException {

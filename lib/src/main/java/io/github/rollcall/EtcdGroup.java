@@ -26,10 +26,30 @@ public record EtcdGroup(String name, int desired, List<Node> nodes, Set<String> 
      *
      * @param lifecycle its state in the group, or null where it is in another group or none
      * @param state its state in EC2, or null where EC2 does not know it
-     * @param address the primary interface's private address, IPv4 where it has one, or null
+     * @param addresses all private addresses of all its interfaces; first the one where members are reached, which is the
+     *     primary interface's, IPv4 where it has one; empty as long as there is none
      * @param weight how much of the desired capacity it makes up; 1 without weights
      */
-    public record Node(String id, String lifecycle, String state, String address, int weight) {
+    public record Node(String id, String lifecycle, String state, List<String> addresses, int weight) {
+        /** A copy of the list, so that nothing changes behind its back. */
+        public Node {
+            addresses = List.copyOf(addresses);
+        }
+
+        /** Where a member on it is reached, or null. */
+        public String address() {
+            return addresses.isEmpty() ? null : addresses.get(0);
+        }
+
+        boolean has(String address) {
+            return addresses.stream().anyMatch(a -> EtcdUrls.sameForm(a).equals(EtcdUrls.sameForm(address)));
+        }
+
+        /** Whether EC2 says that it is gone for good: terminated or on the way there, which cannot be undone. */
+        public boolean isGone() {
+            return state != null && GOING.contains(state);
+        }
+
         /** Whether the group counts it towards its desired capacity, as starting or in service. */
         public boolean counts() {
             return lifecycle != null && (lifecycle.startsWith("Pending") || lifecycle.equals("InService"));
@@ -37,7 +57,7 @@ public record EtcdGroup(String name, int desired, List<Node> nodes, Set<String> 
 
         /** Whether something may run on it. */
         public boolean isAlive() {
-            return state != null && !GOING.contains(state) && !state.equals("stopped");
+            return state != null && !isGone() && !state.equals("stopped");
         }
 
         /** The state for people. */
@@ -54,7 +74,7 @@ public record EtcdGroup(String name, int desired, List<Node> nodes, Set<String> 
     /** The instance that has the address now, or null. */
     public Node byAddress(String address) {
         return nodes.stream()
-                .filter(n -> address.equals(n.address()) && n.state() != null && !GOING.contains(n.state()))
+                .filter(n -> n.state() != null && !n.isGone() && n.has(address))
                 .findFirst()
                 .orElse(null);
     }
@@ -65,19 +85,26 @@ public record EtcdGroup(String name, int desired, List<Node> nodes, Set<String> 
     }
 
     /**
-     * Whether EC2 says that a member's instance is gone for good: terminated or on the way there, which cannot be undone,
-     * or unknown an hour later. One that has not started has no name yet, and is known by its address. A member that is
-     * not named by an instance may be anywhere, and is never said to be gone.
+     * Whether EC2 says that a member's instance is gone for good, or does not know it any more, as it is an hour later. One
+     * that has not started has no name yet, and is known by its URL: it is gone when that is made as every URL of the
+     * group's is, and no instance has the address on any interface. Any other member may be anywhere, and is never said to
+     * be gone: one that is named otherwise, or was added by hand under a host name or at another port.
      */
-    public boolean isGone(EtcdMember member, String address) {
+    public boolean isGone(EtcdMember member, EtcdUrls urls) {
         if (isInstanceId(member.name())) {
             Node node = byId(member.name());
             if (node == null) {
                 return asked.contains(member.name());
             }
-            return node.state() != null && GOING.contains(node.state());
+            return node.isGone();
         }
-        return member.name().isEmpty() && asked.contains(address) && byAddress(address) == null;
+        String url = member.peerUrls().get(0);
+        String address = EtcdUrls.address(url);
+        return member.name().isEmpty()
+                && member.peerUrls().size() == 1
+                && urls.isPeer(url)
+                && asked.contains(address)
+                && byAddress(address) == null;
     }
 
     /** Whether a name has the form of an instance id. */

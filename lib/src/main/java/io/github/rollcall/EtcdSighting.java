@@ -10,6 +10,7 @@ package io.github.rollcall;
  * @param peer what its peer port did with a connection
  * @param status what it says of itself on its client port, or null
  * @param list what it lists on its client port or else on its peer port, or null
+ * @param first what etcd-aws-cluster says at the peer port while it waits there, or null
  * @param problem what came in place of an answer that can be understood, or null
  */
 public record EtcdSighting(
@@ -20,6 +21,7 @@ public record EtcdSighting(
         Door peer,
         Status status,
         EtcdMembership list,
+        FirstNode first,
         Failure problem) {
 
     /** What a port does with a connection. */
@@ -54,9 +56,11 @@ public record EtcdSighting(
         UNREADABLE,
         /** Something takes connections and does not answer: starting, paused, overloaded. */
         HANGING,
+        /** No etcd runs, and etcd-aws-cluster says that there is no data for one. */
+        BLANK,
         /** Nothing came back, not even a refusal. */
         SILENT,
-        /** The host says that nothing listens. */
+        /** The host says that nothing listens: no etcd runs there now, whether or not there is data for one. */
         NOBODY
     }
 
@@ -74,15 +78,18 @@ public record EtcdSighting(
         if (list != null) {
             return list.isFounding(token) ? Kind.FOUNDING : Kind.LEADERLESS;
         }
-        if (client == Door.OPEN || peer == Door.OPEN) {
+        if (isThere()) {
             return Kind.HANGING;
+        }
+        if (first != null && client == Door.REFUSED) {
+            return Kind.BLANK;
         }
         return client == Door.SILENT || peer == Door.SILENT ? Kind.SILENT : Kind.NOBODY;
     }
 
-    /** Whether anything at all is there. */
+    /** Whether anything is there, other than one who says that no etcd is. */
     public boolean isThere() {
-        return client == Door.OPEN || peer == Door.OPEN;
+        return client == Door.OPEN || peer == Door.OPEN && first == null;
     }
 
     /** The cluster it speaks for, as an unsigned number; 0 where it speaks for none. */

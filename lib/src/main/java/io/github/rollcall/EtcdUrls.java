@@ -19,14 +19,27 @@ public record EtcdUrls(String clientScheme, int clientPort, String peerScheme, i
         return peerScheme + "://" + host(address) + ":" + peerPort;
     }
 
-    /** The address in a URL, without brackets; empty where there is none. */
+    /** The address in a URL, as {@link #sameForm}; empty where there is none. */
     public static String address(String url) {
         try {
             String host = URI.create(url).getHost();
-            return host == null ? "" : host.replaceAll("[\\[\\]]", "");
+            return host == null ? "" : sameForm(host.replaceAll("[\\[\\]]", ""));
         } catch (IllegalArgumentException e) {
             return "";
         }
+    }
+
+    /** Whether a peer URL is made as these are, at any address; a host name is none. */
+    public boolean isPeer(String url) {
+        return IpAddress.canonical(address(url)) != null
+                && url.startsWith(peerScheme + "://")
+                && URI.create(url).getPort() == peerPort;
+    }
+
+    /** An address, which may be written in many ways, in one of them; a name as it is. */
+    static String sameForm(String host) {
+        String canonical = IpAddress.canonical(host);
+        return canonical == null ? host : canonical;
     }
 
     private static String host(String address) {

@@ -10,6 +10,8 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
 /** Every arm of the verdict, from the point of view of the instance {@code i-0000000a}. */
@@ -33,9 +35,11 @@ class ClusterVerdictTest {
     // --- nobody answers
 
     @Test
-    void newWhenNobodyAnswersAndTheGroupHasItsDesiredSizeWithAnAddressForEach() {
+    void newWhenTheGroupHasItsDesiredSizeWithAnAddressForEachAndAllSayThatTheyHaveNoData() {
         group(C, A, B);
-        nobodyAt(A, B, C);
+        nobodyAt(A);
+        blankAt(B, A, B, C);
+        blankAt(C, A, B, C);
 
         assertThat(verdict().act()).isEqualTo(Act.NEW);
         assertThat(verdict().initialCluster())
@@ -71,9 +75,10 @@ class ClusterVerdictTest {
     @Test
     void weightsCountTowardsTheDesiredSize() {
         desired = 4;
-        nodes.add(new Node(A, "InService", "running", address(A), 2));
-        nodes.add(new Node(B, "InService", "running", address(B), 2));
-        nobodyAt(A, B);
+        nodes.add(new Node(A, "InService", "running", List.of(address(A)), 2));
+        nodes.add(new Node(B, "InService", "running", List.of(address(B)), 2));
+        nobodyAt(A);
+        blankAt(B, A, B);
 
         assertThat(verdict().act()).isEqualTo(Act.NEW);
     }
@@ -84,7 +89,9 @@ class ClusterVerdictTest {
         node(B, "Pending:Wait", "running");
         node(C, "Terminating", "shutting-down");
         node(D, "Pending", "pending");
-        nobodyAt(A, B, C, D);
+        nobodyAt(A, C);
+        blankAt(B, A, B, D);
+        blankAt(D, A, B, D);
 
         assertThat(verdict().act()).isEqualTo(Act.NEW);
         assertThat(verdict().initialCluster()).contains(A, B, D).doesNotContain(C);
@@ -93,7 +100,7 @@ class ClusterVerdictTest {
     @Test
     void anInstanceWithoutAnAddressIsWaitedFor() {
         group(A, B);
-        nodes.add(new Node(C, "Pending", "pending", null, 1));
+        nodes.add(new Node(C, "Pending", "pending", List.of(), 1));
         nobodyAt(A, B);
 
         waits(C + " (Pending/pending) has no address yet");
@@ -102,7 +109,7 @@ class ClusterVerdictTest {
     @Test
     void anInstanceThatEc2DoesNotKnowYetIsWaitedFor() {
         group(A, B);
-        nodes.add(new Node(C, "Pending", null, null, 1));
+        nodes.add(new Node(C, "Pending", null, List.of(), 1));
         nobodyAt(A, B);
 
         waits(C);
@@ -112,7 +119,8 @@ class ClusterVerdictTest {
     void anInstanceThatNeitherAnswersNorRefusesIsWaitedForBecauseItMayBeAMemberThatIsCutOff() {
         group(A, B, C);
         nobodyAt(A, B);
-        sightings.add(new EtcdSighting(C, URLS.client(address(C)), url(C), Door.SILENT, Door.SILENT, null, null, null));
+        sightings.add(
+                new EtcdSighting(C, URLS.client(address(C)), url(C), Door.SILENT, Door.SILENT, null, null, null, null));
 
         waits(C + " does not refuse either");
         assertThat(verdict().reason()).contains("port 2379 and port 2380");
@@ -122,8 +130,11 @@ class ClusterVerdictTest {
     void anInstanceThatIsGoneMayBeSilent() {
         group(A, B, D);
         node(C, "Terminating", "shutting-down");
-        nobodyAt(A, B, D);
-        sightings.add(new EtcdSighting(C, URLS.client(address(C)), url(C), Door.SILENT, Door.SILENT, null, null, null));
+        nobodyAt(A);
+        blankAt(B, A, B, D);
+        blankAt(D, A, B, D);
+        sightings.add(
+                new EtcdSighting(C, URLS.client(address(C)), url(C), Door.SILENT, Door.SILENT, null, null, null, null));
 
         assertThat(verdict().act()).isEqualTo(Act.NEW);
     }
@@ -132,7 +143,8 @@ class ClusterVerdictTest {
     void somebodyWhoTakesConnectionsAndDoesNotAnswerIsWaitedFor() {
         group(A, B, C);
         nobodyAt(A, B);
-        sightings.add(new EtcdSighting(C, URLS.client(address(C)), url(C), Door.OPEN, Door.REFUSED, null, null, null));
+        sightings.add(
+                new EtcdSighting(C, URLS.client(address(C)), url(C), Door.OPEN, Door.REFUSED, null, null, null, null));
 
         waits(C + " takes connections and does not answer");
     }
@@ -141,7 +153,9 @@ class ClusterVerdictTest {
     void aGroupLargerThanASensibleClusterIsFoundedByTheFirst() {
         maxMembers = 2;
         group(A, B, C);
-        nobodyAt(A, B, C);
+        for (String id : List.of(A, B, C)) {
+            blankAt(id, A, B);
+        }
 
         assertThat(verdict().act()).isEqualTo(Act.NEW);
         assertThat(verdict().initialCluster()).contains(A, B).doesNotContain(C);
@@ -160,12 +174,146 @@ class ClusterVerdictTest {
         waits("this instance is Standby/running");
     }
 
+    @Test
+    void whoRefusesTheConnectionIsWaitedForBecauseItMayHaveData() {
+        group(A, B, C);
+        nobodyAt(A, C);
+        blankAt(B, A, B, C);
+
+        waits(C + " (InService/running) has not said that it has no data");
+    }
+
+    @Test
+    void whoHasNoDataButDoesNotSeeTheWholeGroupYetIsWaitedFor() {
+        group(A, B, C);
+        nobodyAt(A);
+        blankAt(B, A, B, C);
+        sightings.add(blank(C, new FirstNode(C, null, TOKEN, false)));
+
+        waits(C + ", which has no data either, does not see the whole group yet");
+    }
+
+    @Test
+    void whoWouldFoundAnotherClusterIsWaitedFor() {
+        group(A, B, C);
+        nobodyAt(A);
+        blankAt(B, A, B, C);
+        blankAt(C, A, B);
+        waits(C + ", which has no data either, would found another cluster");
+
+        sightings.remove(2);
+        sightings.add(blank(C, new FirstNode(C, list(A, B, C), "other", false)));
+        waits("token other; here it is");
+    }
+
+    @Test
+    void theWordOfAnotherInstanceIsNotTheInstancesOwn() {
+        group(A, B, C);
+        nobodyAt(A);
+        blankAt(B, A, B, C);
+        sightings.add(blank(C, new FirstNode(D, list(A, B, C), TOKEN, false)));
+
+        waits("at the address of " + C + " it is " + D + " that has no data");
+    }
+
+    @Test
+    void whoHasDecidedForTheSameClusterAgrees() {
+        group(A, B, C);
+        nobodyAt(A);
+        sightings.add(blank(B, new FirstNode(B, list(A, B, C), TOKEN, true)));
+        blankAt(C, A, B, C);
+
+        assertThat(verdict().act()).isEqualTo(Act.NEW);
+    }
+
+    @Test
+    void instancesThatWouldBeNoFirstNodesHaveToSayThatTheyHaveNoDataToo() {
+        maxMembers = 2;
+        group(A, B, C);
+        nobodyAt(A, C);
+        blankAt(B, A, B);
+
+        waits(C + " (InService/running) has not said");
+    }
+
+    @Test
+    void instancesInStandbyOrStoppedOrGoingMayHaveData() {
+        for (Node kept : List.of(
+                new Node(D, "Standby", "running", List.of(address(D)), 1),
+                new Node(D, "Standby", "stopped", List.of(address(D)), 1),
+                new Node(D, "Terminating:Wait", "running", List.of(address(D)), 1))) {
+            nodes.clear();
+            sightings.clear();
+            group(A, B, C);
+            nodes.add(kept);
+            nobodyAt(A, D);
+            blankAt(B, A, B, C);
+            blankAt(C, A, B, C);
+
+            waits(D + " (" + kept.words() + ") has not said");
+
+            sightings.remove(1);
+            blankAt(D, A, B, C);
+            assertThat(verdict().act()).isEqualTo(Act.NEW);
+        }
+    }
+
+    @Test
+    void whoSaysThatItHasNoDataMustBeReachableByClientsToo() {
+        group(A, B, C);
+        nobodyAt(A);
+        blankAt(B, A, B, C);
+        sightings.add(new EtcdSighting(
+                C,
+                URLS.client(address(C)),
+                url(C),
+                Door.SILENT,
+                Door.OPEN,
+                null,
+                null,
+                new FirstNode(C, list(A, B, C), TOKEN, false),
+                null));
+
+        waits("the security group's rules for port 2379");
+        assertThat(verdict().reason()).doesNotContain("2380");
+    }
+
+    @Test
+    void anotherCopyOfTheToolOnThisNodeIsNoEtcd() {
+        group(A, B, C);
+        blankAt(A, A, B, C);
+        blankAt(B, A, B, C);
+        blankAt(C, A, B, C);
+        assertThat(verdict().act()).isEqualTo(Act.NEW);
+
+        sightings.remove(0);
+        blankAt(A, A, B);
+        waits(A + ", which has no data either, would found another cluster");
+    }
+
+    @Test
+    void anEndpointThatDoesNotAnswerStopsNew() {
+        group(A, B, C);
+        nobodyAt(A);
+        blankAt(B, A, B, C);
+        blankAt(C, A, B, C);
+        for (Door door : Door.values()) {
+            EtcdSighting named = new EtcdSighting(
+                    "http://10.0.0.9:2379", "http://10.0.0.9:2379", "", door, door, null, null, null, null);
+            sightings.add(named);
+
+            waits("nobody answers at http://10.0.0.9:2379 of --endpoints");
+            sightings.remove(named);
+        }
+    }
+
     // --- first nodes of a new cluster
 
     @Test
     void aFirstNodeThatHasStartedIsFollowed() {
         group(A, B, C);
-        nobodyAt(A, C);
+        nobodyAt(A);
+        blankAt(C, A, B, C);
         foundingAt(B, A, B, C);
 
         assertThat(verdict().act()).isEqualTo(Act.NEW);
@@ -176,6 +324,7 @@ class ClusterVerdictTest {
     @Test
     void aFirstNodesListIsFollowedWhateverTheGroupLooksLikeMeanwhile() {
         group(A, B, D);
+        asked.add(C);
         nobodyAt(A, D);
         foundingAt(B, A, B, C);
 
@@ -193,6 +342,15 @@ class ClusterVerdictTest {
     }
 
     @Test
+    void aFirstNodeThatHasStartedIsNotFollowedWhileAnotherOfItsListMayHaveData() {
+        group(A, B, C);
+        nobodyAt(A, C);
+        foundingAt(B, A, B, C);
+
+        waits("but " + C + ", which they list too, neither has started nor says that it has no data");
+    }
+
+    @Test
     void firstNodesWithDifferentListsAreRefused() {
         group(A, B, C);
         nobodyAt(A);
@@ -207,7 +365,15 @@ class ClusterVerdictTest {
         group(A, B, C);
         nobodyAt(A, C);
         sightings.add(new EtcdSighting(
-                B, URLS.client(address(B)), url(B), Door.OPEN, Door.OPEN, null, founding("other", A, B, C), null));
+                B,
+                URLS.client(address(B)),
+                url(B),
+                Door.OPEN,
+                Door.OPEN,
+                null,
+                founding("other", A, B, C),
+                null,
+                null));
 
         assertThat(verdict().act()).isNotEqualTo(Act.NEW);
     }
@@ -228,10 +394,10 @@ class ClusterVerdictTest {
                 Door.OPEN,
                 null,
                 new EtcdMembership(first.clusterId(), members),
+                null,
                 null));
 
-        assertThat(verdict().act()).isEqualTo(Act.REJOIN);
-        assertThat(verdict().reason()).contains("never started");
+        waits("has no quorum");
     }
 
     // --- a cluster without a quorum
@@ -256,6 +422,45 @@ class ClusterVerdictTest {
         leaderlessAt(B, 2);
 
         assertThat(verdict().act()).isEqualTo(Act.REJOIN);
+    }
+
+    @Test
+    void withoutQuorumAMemberIsTakenForNeverStartedOnlyIfNobodyCanKnowBetter() {
+        group(A, B, C);
+        nobodyAt(A, C);
+        members(unstarted(1, A), started(2, B), started(3, C));
+        leaderlessAt(B, 2);
+        waits("missing: unstarted member at " + url(A));
+
+        // Nothing can be hidden behind a disk that is lost.
+        sightings.remove(1);
+        blankAt(C);
+        assertThat(verdict().act()).isEqualTo(Act.REJOIN);
+
+        // The other one knows that this node has started.
+        sightings.remove(2);
+        leaderlessAt(C, 3, started(1, A), started(2, B), started(3, C));
+        waits("has no quorum");
+    }
+
+    @Test
+    void aListThatIsOnlyJustBeingReadIsNotBelieved() {
+        group(A, B);
+        nobodyAt(A);
+        members(unstarted(1, A));
+        leaderlessAt(B, 2);
+
+        waits("has no quorum");
+    }
+
+    @Test
+    void aFirstMemberIsNotTakenForNeverStartedWithoutQuorum() {
+        group(A, B);
+        nobodyAt(A);
+        members(new EtcdMember(1, A, List.of(url(A)), List.of(), false), started(2, B));
+        leaderlessAt(B, 2);
+
+        waits("has no quorum");
     }
 
     @Test
@@ -334,10 +539,10 @@ class ClusterVerdictTest {
     @Test
     void membersOfInstancesThatAreStoppedOrInStandbyOrDetachedStay() {
         for (Node kept : List.of(
-                new Node(D, null, "stopped", address(D), 1),
-                new Node(D, "Standby", "running", address(D), 1),
-                new Node(D, "Terminating:Wait", "running", address(D), 1),
-                new Node(D, null, "running", address(D), 1))) {
+                new Node(D, null, "stopped", List.of(address(D)), 1),
+                new Node(D, "Standby", "running", List.of(address(D)), 1),
+                new Node(D, "Terminating:Wait", "running", List.of(address(D)), 1),
+                new Node(D, null, "running", List.of(address(D)), 1))) {
             nodes.clear();
             sightings.clear();
             listed.clear();
@@ -399,6 +604,40 @@ class ClusterVerdictTest {
 
         assertThat(verdict().act()).isEqualTo(Act.EJECT);
         assertThat(verdict().member().id()).isEqualTo(4);
+    }
+
+    @Test
+    void anUnstartedMemberThatCannotBeAttributedStays() {
+        nodes.add(new Node(
+                "i-0000000e", null, "running", List.of("10.0.0.1", "10.0.0.2", "fd00::4", address("i-0000000e")), 1));
+        asked.addAll(List.of("etcd-4.internal", "10.0.0.2", "fd00::4", "fd00::5", "10.0.0.3"));
+        group(A, B, C);
+        nobodyAt(A);
+        for (String elsewhere : List.of(
+                "http://etcd-4.internal:2380",
+                // The second address of an interface, and its IPv6 address, written in another way.
+                "http://10.0.0.2:2380",
+                "http://[fd00:0:0::4]:2380",
+                // Neither is how the group's URLs are made.
+                "http://10.0.0.3:2390",
+                "https://10.0.0.3:2380")) {
+            listed.clear();
+            sightings.subList(1, sightings.size()).clear();
+            members(started(2, B), started(3, C), new EtcdMember(4, "", List.of(elsewhere), List.of(), false));
+            servingAt(B, 2);
+            servingAt(C, 3);
+
+            waits("missing: unstarted member at " + elsewhere);
+        }
+        listed.clear();
+        sightings.subList(1, sightings.size()).clear();
+        members(
+                started(2, B),
+                started(3, C),
+                new EtcdMember(4, "", List.of("http://[fd00:0::5]:2380"), List.of(), false));
+        servingAt(B, 2);
+        servingAt(C, 3);
+        assertThat(verdict().act()).isEqualTo(Act.EJECT);
     }
 
     @Test
@@ -532,6 +771,19 @@ class ClusterVerdictTest {
     }
 
     @Test
+    void whoJoinedAsOneTooManyIsRemovedBeforeItStarts() {
+        maxMembers = 3;
+        group(A, B, C, D);
+        nobodyAt(A, D);
+        members(unstarted(1, A), started(2, B), started(3, C), unstarted(4, D));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        assertThat(verdict().act()).isEqualTo(Act.REPLACE);
+        assertThat(verdict().reason()).contains("4 members where --max-members is 3");
+    }
+
+    @Test
     void aFirstMemberThatNeverStartedRejoinsTheClusterThatTheOthersFounded() {
         group(A, B, C);
         nobodyAt(A);
@@ -552,6 +804,18 @@ class ClusterVerdictTest {
 
         assertThat(verdict().act()).isEqualTo(Act.REPLACE);
         assertThat(verdict().member().id()).isEqualTo(1);
+    }
+
+    @Test
+    void aMemberWhoseDiskWasLostIsNotRemovedBeforeItMayComeBack() {
+        node(A, "Standby", "running");
+        group(B, C);
+        nobodyAt(A);
+        members(started(1, A), started(2, B), started(3, C));
+        servingAt(B, 2);
+        servingAt(C, 3);
+
+        waits("this instance is Standby/running: its member is not replaced before");
     }
 
     @Test
@@ -686,6 +950,7 @@ class ClusterVerdictTest {
                 Door.OPEN,
                 new EtcdSighting.Status(3, 99, false, false, 5),
                 new EtcdMembership(99, List.of(started(3, C))),
+                null,
                 null));
 
         refuses("two clusters answer");
@@ -701,6 +966,7 @@ class ClusterVerdictTest {
                 url(B),
                 Door.OPEN,
                 Door.OPEN,
+                null,
                 null,
                 null,
                 new Failure(Exit.REFUSED, "user name is empty")));
@@ -719,6 +985,7 @@ class ClusterVerdictTest {
                 url(B),
                 Door.OPEN,
                 Door.OPEN,
+                null,
                 null,
                 null,
                 new Failure(Exit.UNAVAILABLE, "not etcd's v3 API")));
@@ -820,6 +1087,30 @@ class ClusterVerdictTest {
         assertThat(ClusterVerdict.promoting(situation(C)).act()).isEqualTo(Act.WAIT);
     }
 
+    @Test
+    void nobodyIsPromotedOrSentToOneOfTwoClusters() {
+        group(A, B, C);
+        members(started(2, B));
+        servingAt(B, 2);
+        assertThat(ClusterVerdict.asClient(situation(A)).act()).isEqualTo(Act.DONE);
+        sightings.add(serving(C, 3, new EtcdMembership(99, List.of(started(3, C)))));
+
+        for (ClusterVerdict v :
+                List.of(ClusterVerdict.asClient(situation(A)), ClusterVerdict.promoting(situation(A)))) {
+            assertThat(v.act()).isEqualTo(Act.REFUSE);
+            assertThat(v.reason()).contains("two clusters answer");
+        }
+    }
+
+    @Test
+    void clientsWaitForAClusterWithAQuorum() {
+        group(B, C);
+        members(started(2, B), started(3, C));
+        leaderlessAt(B, 2);
+
+        assertThat(ClusterVerdict.asClient(situation(A)).act()).isEqualTo(Act.WAIT);
+    }
+
     // --- the scene
 
     private void waits(String why) {
@@ -859,14 +1150,27 @@ class ClusterVerdictTest {
     }
 
     private void node(String id, String lifecycle, String state) {
-        nodes.add(new Node(id, lifecycle, state, address(id), 1));
+        nodes.add(new Node(id, lifecycle, state, List.of(address(id)), 1));
     }
 
     private void nobodyAt(String... ids) {
         for (String id : ids) {
             sightings.add(new EtcdSighting(
-                    id, URLS.client(address(id)), url(id), Door.REFUSED, Door.REFUSED, null, null, null));
+                    id, URLS.client(address(id)), url(id), Door.REFUSED, Door.REFUSED, null, null, null, null));
         }
+    }
+
+    /** etcd-aws-cluster waits there, and would found a cluster of these. */
+    private void blankAt(String id, String... first) {
+        sightings.add(blank(id, new FirstNode(id, list(first), TOKEN, false)));
+    }
+
+    private static EtcdSighting blank(String id, FirstNode says) {
+        return new EtcdSighting(id, URLS.client(address(id)), url(id), Door.REFUSED, Door.OPEN, null, null, says, null);
+    }
+
+    private static String list(String... ids) {
+        return Stream.of(ids).map(id -> id + "=" + url(id)).sorted().collect(Collectors.joining(","));
     }
 
     private void members(EtcdMember... members) {
@@ -886,10 +1190,15 @@ class ClusterVerdictTest {
                 Door.OPEN,
                 new EtcdSighting.Status(memberId, list.clusterId(), true, false, 5),
                 list,
+                null,
                 null);
     }
 
     private void leaderlessAt(String id, long memberId) {
+        leaderlessAt(id, memberId, listed.toArray(new EtcdMember[0]));
+    }
+
+    private void leaderlessAt(String id, long memberId, EtcdMember... list) {
         sightings.add(new EtcdSighting(
                 id,
                 URLS.client(address(id)),
@@ -897,13 +1206,14 @@ class ClusterVerdictTest {
                 Door.OPEN,
                 Door.OPEN,
                 new EtcdSighting.Status(memberId, 7, false, false, 5),
-                new EtcdMembership(7, listed),
+                new EtcdMembership(7, List.of(list)),
+                null,
                 null));
     }
 
     private void foundingAt(String id, String... ids) {
         sightings.add(new EtcdSighting(
-                id, URLS.client(address(id)), url(id), Door.OPEN, Door.OPEN, null, founding(TOKEN, ids), null));
+                id, URLS.client(address(id)), url(id), Door.OPEN, Door.OPEN, null, founding(TOKEN, ids), null, null));
     }
 
     private static EtcdMembership founding(String token, String... ids) {

@@ -71,6 +71,11 @@ public final class AwsProxy implements AutoCloseable {
         server.resetScenarios();
         queued.clear();
         server.stubFor(any(anyUrl()).atPriority(10).willReturn(aResponse().proxiedFrom(aws.toString())));
+        // moto has no such filters, and no instance with other addresses than it can be asked for by id.
+        server.stubFor(any(anyUrl())
+                .atPriority(9)
+                .withRequestBody(containing("network-interface."))
+                .willReturn(aResponse().withBody("<DescribeInstancesResponse/>")));
     }
 
     /** HTTP 400 "Rate exceeded", as AWS throttles. */

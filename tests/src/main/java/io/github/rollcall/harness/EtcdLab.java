@@ -18,6 +18,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.stream.Collectors;
@@ -69,6 +70,37 @@ public final class EtcdLab implements AutoCloseable {
         return new EtcdLab(desired, true);
     }
 
+    /** A group of that size that is a cluster already. */
+    public static EtcdLab cluster(int size) {
+        EtcdLab lab = of(size);
+        lab.startAll(lab.nodes());
+        lab.awaitMembers(lab.nodes());
+        return lab;
+    }
+
+    /** Does on all of these at once what their units do, and fails unless all of them start. */
+    public void startAll(List<Node> nodes, String... args) {
+        startWhenDone(nodes, nodes.stream().map(n -> n.begin(args)).toList());
+    }
+
+    /** Starts etcd on each when its tool has ended, and fails unless all of them end well. @param runs one a node */
+    public void startWhenDone(List<Node> nodes, List<Run> runs) {
+        List<CompletableFuture<Void>> starts = new ArrayList<>();
+        for (int i = 0; i < nodes.size(); i++) {
+            Node node = nodes.get(i);
+            Run run = runs.get(i);
+            starts.add(CompletableFuture.runAsync(
+                    () -> {
+                        if (run.exit() != 0) {
+                            throw new AssertionError(run.toString());
+                        }
+                        node.startEtcd(Way.ENVIRONMENT_FILE);
+                    },
+                    task -> new Thread(task, "start-" + node).start()));
+        }
+        starts.forEach(CompletableFuture::join);
+    }
+
     /** The group's instances now, sorted by id; those that were terminated have been replaced. */
     public List<Node> nodes() {
         return moto.group(group).stream().map(this::node).toList();
@@ -91,6 +123,13 @@ public final class EtcdLab implements AutoCloseable {
     public void detach(Node node) {
         moto.scaling.detachInstances(
                 r -> r.autoScalingGroupName(group).instanceIds(node.id).shouldDecrementDesiredCapacity(true));
+    }
+
+    /** Terminates an instance, and lowers the desired capacity: the group does not replace it. */
+    public void retire(Node node) {
+        node.kill();
+        moto.scaling.terminateInstanceInAutoScalingGroup(
+                r -> r.instanceId(node.id).shouldDecrementDesiredCapacity(true));
     }
 
     private Node node(String id) {
@@ -135,17 +174,22 @@ public final class EtcdLab implements AutoCloseable {
 
     /** Waits until exactly these have started, listed under their names, and all of them serve. */
     public void awaitMembers(List<Node> expected) {
+        awaitMembers(expected, Duration.ofSeconds(90));
+    }
+
+    /** The same, for as long as that. */
+    public void awaitMembers(List<Node> expected, Duration patience) {
         List<String> names = expected.stream().map(n -> n.id).sorted().toList();
         try {
-            await(names);
+            await(names, patience);
         } catch (ConditionTimeoutException e) {
             throw new AssertionError(expected.stream().map(Node::story).collect(Collectors.joining("\n")), e);
         }
     }
 
-    private void await(List<String> names) {
+    private void await(List<String> names, Duration patience) {
         Awaitility.await("members " + names)
-                .atMost(Duration.ofSeconds(90))
+                .atMost(patience)
                 .pollInterval(Duration.ofMillis(200))
                 .ignoreExceptions()
                 .until(() -> {
@@ -273,9 +317,14 @@ public final class EtcdLab implements AutoCloseable {
             return withAws(tool).args(options(dataDir).toArray(String[]::new));
         }
 
+        /** The tool, as a unit starts it before etcd. */
+        public Run begin(String... args) {
+            return tool("--output", parameters.toString()).args(args).start();
+        }
+
         /** What a unit does: the tool, then etcd with what it has printed. */
         public Run start(String... args) {
-            Run run = tool("--output", parameters.toString()).args(args).run();
+            Run run = begin(args);
             if (run.exit() == 0) {
                 startEtcd(Way.ENVIRONMENT_FILE);
             }

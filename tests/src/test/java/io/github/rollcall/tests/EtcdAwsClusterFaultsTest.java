@@ -274,6 +274,37 @@ class EtcdAwsClusterFaultsTest {
         assertThat(run.err()).contains("0.wal");
     }
 
+    @Test
+    void aLogThatIsLostBesideTheRestOfAMemberIs65AndWhatAFailedStartHasLeftIsNoMember() throws IOException {
+        startFirst();
+        node.kill();
+        Path wal = node.dataDir.resolve("member/wal");
+        Path elsewhere = folder.resolve("wal");
+        Files.move(wal, elsewhere);
+
+        Run lost = node.tool().run();
+        assertThat(lost.exit()).as("%s", lost).isEqualTo(65);
+        assertThat(lost.err()).contains("member/snap/db is a member's").contains("move " + node.dataDir + " away");
+        Run apart = node.tool("--wal-dir", elsewhere.toString()).run();
+        assertThat(apart.err()).contains("verdict restart");
+        Files.move(elsewhere, wal);
+        Run misled = node.tool("--wal-dir", elsewhere.toString()).run();
+        assertThat(misled.exit()).isEqualTo(65);
+
+        node.loseDisk();
+        Files.writeString(node.parameters, Files.readString(printedAnew()).replace("STATE=new", "STATE=existing"));
+        node.startEtcd(Way.ENVIRONMENT_FILE);
+        Awaitility.await().until(() -> !node.isRunning());
+        assertThat(node.dataDir.resolve("member/snap/db")).exists();
+        assertThat(node.tool().run().err()).contains("verdict new");
+    }
+
+    private Path printedAnew() {
+        assertThat(node.tool("--output", node.parameters.toString()).run().exit())
+                .isZero();
+        return node.parameters;
+    }
+
     private void startFirst() {
         assertThat(node.start().exit()).isZero();
         lab.awaitMembers(lab.nodes());

@@ -5,13 +5,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import io.github.rollcall.EtcdMember;
 import io.github.rollcall.harness.EtcdLab;
 import io.github.rollcall.harness.EtcdLab.Node;
-import io.github.rollcall.harness.EtcdLab.Way;
 import io.github.rollcall.harness.ToolRunner.Run;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -29,10 +25,10 @@ class EtcdAwsClusterTest {
 
     @ParameterizedTest
     @ValueSource(ints = {1, 3, 5})
-    void bootstrapsAWholeGroupAtOnce(int size) throws Exception {
+    void bootstrapsAWholeGroupAtOnce(int size) {
         lab = EtcdLab.of(size);
 
-        startAll(lab.nodes());
+        lab.startAll(lab.nodes());
 
         lab.awaitMembers(lab.nodes());
         assertThat(lab.clusters()).hasSize(1);
@@ -46,36 +42,14 @@ class EtcdAwsClusterTest {
 
     @Tag("once")
     @Test
-    void firstNodesThatStartSecondsApartFindTogetherInTheThreeDocumentedWays() {
-        lab = EtcdLab.of(3);
-        List<Node> nodes = lab.nodes();
-
-        for (int i = 0; i < 3; i++) {
-            Run run = nodes.get(i)
-                    .tool("--output", nodes.get(i).parameters.toString())
-                    .run();
-            assertThat(run.exit()).as("%s", run).isZero();
-            nodes.get(i).startEtcd(Way.values()[i]);
-            if (i == 0) {
-                // It waits for its quorum, known by its peer port alone.
-                assertThat(nodes.get(1).tool("--dry-run").run().err()).contains("seen=");
-            }
-        }
-
-        lab.awaitMembers(nodes);
-        assertThat(lab.clusters()).hasSize(1);
-    }
-
-    @Tag("once")
-    @Test
-    void scalesFromOneToThreeToFiveWithJoinersAtOnce() throws Exception {
+    void scalesFromOneToThreeToFiveWithJoinersAtOnce() {
         lab = EtcdLab.of(1);
-        startAll(lab.nodes());
+        lab.startAll(lab.nodes());
         lab.awaitMembers(lab.nodes());
 
-        startAll(lab.scale(3), "--wait", "80s");
+        lab.startAll(lab.scale(3), "--wait", "80s");
         lab.awaitMembers(lab.nodes());
-        startAll(lab.scale(5), "--wait", "80s");
+        lab.startAll(lab.scale(5), "--wait", "80s");
 
         lab.awaitMembers(lab.nodes());
         assertThat(lab.nodes()).hasSize(5);
@@ -83,8 +57,8 @@ class EtcdAwsClusterTest {
     }
 
     @Test
-    void replacesADeadNodeByRemovingItBeforeItAddsItself() throws Exception {
-        lab = cluster(3);
+    void replacesADeadNodeByRemovingItBeforeItAddsItself() {
+        lab = EtcdLab.cluster(3);
         Node dead = lab.nodes().get(0);
         List<Node> before = lab.nodes();
 
@@ -103,7 +77,7 @@ class EtcdAwsClusterTest {
     @Tag("once")
     @Test
     void replacesAllNodesOneByOneWhileAWriterWritesAndNothingAcknowledgedIsLost() throws Exception {
-        lab = cluster(3);
+        lab = EtcdLab.cluster(3);
         try (EtcdWriter writer = new EtcdWriter(lab)) {
             for (Node old : lab.nodes()) {
                 List<Node> before = lab.nodes();
@@ -126,8 +100,8 @@ class EtcdAwsClusterTest {
 
     @Tag("once")
     @Test
-    void leavesAndComesDownToOneMember() throws Exception {
-        lab = cluster(3);
+    void leavesAndComesDownToOneMember() {
+        lab = EtcdLab.cluster(3);
         List<Node> nodes = lab.nodes();
 
         for (Node node : nodes.subList(0, 2)) {
@@ -145,8 +119,8 @@ class EtcdAwsClusterTest {
 
     @Tag("once")
     @Test
-    void doesNotLeaveWhenTheRestWouldBeNoQuorum() throws Exception {
-        lab = cluster(3);
+    void doesNotLeaveWhenTheRestWouldBeNoQuorum() {
+        lab = EtcdLab.cluster(3);
         List<Node> nodes = lab.nodes();
         nodes.get(2).kill();
 
@@ -159,8 +133,8 @@ class EtcdAwsClusterTest {
 
     @Tag("once")
     @Test
-    void withoutAQuorumItIsNeverNewAndWithTheQuorumBackItGoesOn() throws Exception {
-        lab = cluster(3);
+    void withoutAQuorumItIsNeverNewAndWithTheQuorumBackItGoesOn() {
+        lab = EtcdLab.cluster(3);
         List<Node> nodes = lab.nodes();
         nodes.get(1).kill();
         nodes.get(2).loseDisk();
@@ -179,8 +153,8 @@ class EtcdAwsClusterTest {
 
     @Tag("once")
     @Test
-    void aPausedMemberIsNobodyWhoIsGone() throws Exception {
-        lab = cluster(3);
+    void aPausedMemberIsNobodyWhoIsGone() {
+        lab = EtcdLab.cluster(3);
         List<Node> nodes = lab.nodes();
         nodes.forEach(Node::freeze);
         Node newcomer = lab.scale(4).get(0);
@@ -196,12 +170,12 @@ class EtcdAwsClusterTest {
 
     @Tag("once")
     @Test
-    void restartsAllAtOnceWithTheirData() throws Exception {
-        lab = cluster(3);
+    void restartsAllAtOnceWithTheirData() {
+        lab = EtcdLab.cluster(3);
         String cluster = lab.clusters().iterator().next();
         lab.nodes().forEach(Node::kill);
 
-        startAll(lab.nodes());
+        lab.startAll(lab.nodes());
 
         lab.awaitMembers(lab.nodes());
         assertThat(lab.clusters()).containsExactly(cluster);
@@ -211,8 +185,8 @@ class EtcdAwsClusterTest {
 
     @Tag("once")
     @Test
-    void aNodeThatLostItsDiskIsReplacedUnderItsName() throws Exception {
-        lab = cluster(3);
+    void aNodeThatLostItsDiskIsReplacedUnderItsName() {
+        lab = EtcdLab.cluster(3);
         Node node = lab.nodes().get(1);
         long before = idOf(node);
         node.loseDisk();
@@ -226,8 +200,8 @@ class EtcdAwsClusterTest {
 
     @Tag("once")
     @Test
-    void aNodeThatWasRemovedWhileItWasOffIsToldTheWayOutAndJoinsAnew() throws Exception {
-        lab = cluster(3);
+    void aNodeThatWasRemovedWhileItWasOffIsToldTheWayOutAndJoinsAnew() {
+        lab = EtcdLab.cluster(3);
         Node node = lab.nodes().get(1);
         node.kill();
         assertThat(lab.nodes().get(1).tool("--leave", "--wait", "30s").run().exit())
@@ -244,8 +218,8 @@ class EtcdAwsClusterTest {
 
     @Tag("once")
     @Test
-    void aCrashAfterEachStepLeadsToTheSameEnd() throws Exception {
-        lab = cluster(3);
+    void aCrashAfterEachStepLeadsToTheSameEnd() {
+        lab = EtcdLab.cluster(3);
         List<Node> before = lab.nodes();
         before.get(0).terminate();
         Node newcomer = lab.nodes().stream()
@@ -271,8 +245,8 @@ class EtcdAwsClusterTest {
 
     @Tag("once")
     @Test
-    void aMemberInStandbyOrDetachedStays() throws Exception {
-        lab = cluster(3);
+    void aMemberInStandbyOrDetachedStays() {
+        lab = EtcdLab.cluster(3);
         List<Node> nodes = lab.nodes();
         lab.detach(nodes.get(0));
         Node newcomer = lab.scale(3).get(0);
@@ -287,8 +261,8 @@ class EtcdAwsClusterTest {
 
     @Tag("once")
     @Test
-    void joinsAsALearnerAndIsPromotedWhenInSync() throws Exception {
-        lab = cluster(1);
+    void joinsAsALearnerAndIsPromotedWhenInSync() {
+        lab = EtcdLab.cluster(1);
         Node learner = lab.scale(2).get(0);
 
         assertThat(learner.start("--learner").exit()).isZero();
@@ -303,9 +277,9 @@ class EtcdAwsClusterTest {
 
     @Tag("once")
     @Test
-    void tlsFromEndToEnd() throws Exception {
+    void tlsFromEndToEnd() {
         lab = EtcdLab.withTls(3);
-        startAll(lab.nodes());
+        lab.startAll(lab.nodes());
         lab.awaitMembers(lab.nodes());
 
         Node newcomer = lab.scale(4).get(0);
@@ -319,9 +293,9 @@ class EtcdAwsClusterTest {
 
     @Tag("once")
     @Test
-    void schemeThatDoesNotFitIsNeverNew() throws Exception {
+    void schemeThatDoesNotFitIsNeverNew() {
         lab = EtcdLab.withTls(3);
-        startAll(lab.nodes());
+        lab.startAll(lab.nodes());
         lab.awaitMembers(lab.nodes());
         Node newcomer = lab.scale(4).get(0);
 
@@ -336,19 +310,31 @@ class EtcdAwsClusterTest {
 
     @Tag("once")
     @Test
-    void aFullClusterIsStayedOutOfWithAClearMessage() throws Exception {
-        lab = cluster(1);
+    void aFullClusterIsStayedOutOfWithAClearMessage() {
+        lab = EtcdLab.cluster(1);
         Node newcomer = lab.scale(2).get(0);
 
-        Run run = newcomer.start("--max-members", "1");
+        Run run = newcomer.start("--max-members", "1", "--wait", "1s");
 
         assertThat(run.exit()).isEqualTo(75);
         assertThat(run.err()).contains("this node stays out");
     }
 
+    @Tag("once")
     @Test
-    void clientPrintsTheEndpointsOfTheGroupsClusterAndNothingElse() throws Exception {
-        lab = cluster(3);
+    void ofTwoJoinersAtOnceOnlyOneGetsTheLastPlace() {
+        lab = EtcdLab.cluster(3);
+        List<Run> runs = lab.scale(5).stream()
+                .map(n -> n.begin("--max-members", "4", "--wait", "20s"))
+                .toList();
+
+        assertThat(runs).extracting(Run::exit).containsExactlyInAnyOrder(0, 75);
+        assertThat(lab.members()).hasSize(4);
+    }
+
+    @Test
+    void clientPrintsTheEndpointsOfTheGroupsClusterAndNothingElse() {
+        lab = EtcdLab.cluster(3);
 
         Run run = lab.nodes().get(0).tool("--client", "--asg", lab.group, "-vv").run();
 
@@ -365,23 +351,6 @@ class EtcdAwsClusterTest {
     }
 
     // ---
-
-    private static EtcdLab cluster(int size) throws Exception {
-        EtcdLab lab = EtcdLab.of(size);
-        startAll(lab.nodes());
-        lab.awaitMembers(lab.nodes());
-        return lab;
-    }
-
-    private static void startAll(List<Node> nodes, String... args) throws Exception {
-        ExecutorService threads = Executors.newFixedThreadPool(nodes.size());
-        List<Future<Run>> runs =
-                nodes.stream().map(n -> threads.submit(() -> n.start(args))).toList();
-        for (Future<Run> run : runs) {
-            assertThat(run.get().exit()).as("%s", run.get()).isZero();
-        }
-        threads.shutdown();
-    }
 
     private long idOf(Node node) {
         return lab.members().stream()

@@ -6,6 +6,7 @@ import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
+import io.github.rollcall.harness.EtcdServer;
 import io.github.rollcall.harness.Moto;
 import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
@@ -32,8 +33,11 @@ class IamPolicyTest {
 
     /** What a tool does with a policy: registers or asks, as this user. */
     private interface Deed {
-        Run of(Moto moto, AccessKey key, String id, String web, String api);
+        Run of(Scene scene, AccessKey key);
     }
+
+    /** What there is: an instance, a load balancer of each kind, and a hosted zone. */
+    private record Scene(Moto moto, String id, String web, String api, String zone) {}
 
     @Test
     void elbPresenceWorksWithExactlyItsActions() throws IOException {
@@ -46,6 +50,53 @@ class IamPolicyTest {
         assertExact("clustercron", 1, IamPolicyTest::question);
     }
 
+    @Test
+    void lbmanagerWorksOnClassicLoadBalancersWithExactlyItsActions() throws IOException {
+        assertExact(
+                "lbmanager-elb",
+                0,
+                (scene, key) -> manage(scene, key, "elb/" + Moto.REGION + "/" + scene.web + "/multiple/" + scene.id));
+    }
+
+    @Test
+    void lbmanagerWorksOnTargetGroupsWithExactlyItsActions() throws IOException {
+        assertExact(
+                "lbmanager-alb",
+                0,
+                (scene, key) -> manage(scene, key, "alb/" + Moto.REGION + "/" + scene.api + "/multiple/" + scene.id));
+    }
+
+    @Test
+    void lbmanagerWorksOnHostedZonesWithExactlyItsActions() throws IOException {
+        assertExact(
+                "lbmanager-route53",
+                0,
+                (scene, key) -> manage(
+                        scene,
+                        key,
+                        "route53/" + Moto.REGION + "/" + scene.zone + "/www.example.com/multiple/10.0.0.1"));
+    }
+
+    /** Asks for health, puts a member in and takes it out again; the first of these that fails. */
+    private static Run manage(Scene scene, AccessKey accessKey, String key) {
+        try (EtcdServer etcd = EtcdServer.start()) {
+            ToolRunner tool = ToolRunner.installed("lbmanager")
+                    .aws(scene.moto.url())
+                    .env("AWS_ACCESS_KEY_ID", accessKey.accessKeyId())
+                    .env("AWS_SECRET_ACCESS_KEY", accessKey.secretAccessKey())
+                    .env("ETCDCTL_ENDPOINTS", etcd.url().toString());
+            etcd.put("/lbManager/" + key, "");
+            Run run = tool.args("status").run();
+            if (run.exit() == 0) {
+                run = tool.args("--once").run();
+            }
+            if (run.exit() == 0) {
+                run = tool.args("purge").run();
+            }
+            return run.exit() == 0 ? tool.args("--once").run() : run;
+        }
+    }
+
     private void assertExact(String tool, int exit, Deed deed) throws IOException {
         JsonObject policy = JsonParser.parseString(
                         Files.readString(ToolRunner.root().resolve("examples/iam/" + tool + ".json")))
@@ -56,6 +107,7 @@ class IamPolicyTest {
             String web = counted(moto.classic());
             String api = moto.targetGroup(TargetTypeEnum.INSTANCE);
             calls += 2;
+            Scene scene = new Scene(moto, id, web, api, counted(moto.zone("example.com")));
             IamClient iam = moto.client(IamClient.builder());
             AccessKey whole = user(iam, "whole", policy.toString());
             Map<String, AccessKey> lacking = new LinkedHashMap<>();
@@ -67,23 +119,24 @@ class IamPolicyTest {
                 counted(moto.ec2.describeVpcs());
             }
 
-            assertThat(deed.of(moto, whole, id, web, api).exit()).isEqualTo(exit);
-            lacking.forEach(
-                    (action, key) -> assertThat(deed.of(moto, key, id, web, api).exit())
-                            .as("without " + action)
-                            .isIn(75, 77));
+            Run run = deed.of(scene, whole);
+            assertThat(run.exit()).as("%s", run).isEqualTo(exit);
+            lacking.forEach((action, key) -> {
+                Run lame = deed.of(scene, key);
+                assertThat(lame.exit()).as("without %s: %s", action, lame).isIn(75, 77);
+            });
         }
     }
 
     /** Of both kinds, with the worst exit code of the two. */
-    private static Run question(Moto moto, AccessKey key, String id, String web, String api) {
+    private static Run question(Scene scene, AccessKey key) {
         ToolRunner tool = ToolRunner.tool("clustercron")
-                .aws(moto.url())
+                .aws(scene.moto.url())
                 .env("AWS_ACCESS_KEY_ID", key.accessKeyId())
                 .env("AWS_SECRET_ACCESS_KEY", key.secretAccessKey())
-                .args("--instance-id", id);
-        Run classic = tool.args("elb", web).run();
-        return classic.exit() == 1 ? tool.args("alb", api).run() : classic;
+                .args("--instance-id", scene.id);
+        Run classic = tool.args("elb", scene.web).run();
+        return classic.exit() == 1 ? tool.args("alb", scene.api).run() : classic;
     }
 
     @Test
@@ -142,12 +195,13 @@ class IamPolicyTest {
     }
 
     /** Both halves, with the worst exit code of the two. */
-    private static Run presence(Moto moto, AccessKey key, String id, String web, String api) {
+    private static Run presence(Scene scene, AccessKey key) {
         ToolRunner tool = ToolRunner.tool("elb-presence")
-                .aws(moto.url())
+                .aws(scene.moto.url())
                 .env("AWS_ACCESS_KEY_ID", key.accessKeyId())
                 .env("AWS_SECRET_ACCESS_KEY", key.secretAccessKey())
-                .args("--instance-id", id, "--elb", web, "--target-group", api, "--stop-timeout", "100ms");
+                .args("--instance-id", scene.id, "--elb", scene.web, "--target-group", scene.api)
+                .args("--stop-timeout", "100ms");
         Run register = tool.args("--register-only").run();
         return register.exit() == 0 ? tool.args("--deregister-only").run() : register;
     }
