@@ -70,7 +70,7 @@ class EtcdAwsClusterBench {
             // Adding is refused for some seconds after a start.
             Thread.sleep(8_000);
             contestants.put("./jbang etcd-aws-cluster", node -> node.toolByJbang());
-            contestants.put("etcd-aws-cluster, installed", node -> node.tool());
+            contestants.put("installed etcd-aws-cluster", node -> node.tool());
             contestants.put("sh, awscli, curl and jq", EtcdAwsClusterBench::shell);
             for (int run = -1; run < runs; run++) {
                 for (Map.Entry<String, Function<Node, ToolRunner>> c : contestants.entrySet()) {
