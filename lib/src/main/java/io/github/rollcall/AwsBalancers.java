@@ -2,8 +2,10 @@ package io.github.rollcall;
 
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
+import java.util.concurrent.Executor;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.ThreadPoolExecutor;
+import java.util.concurrent.TimeUnit;
 import software.amazon.awssdk.regions.PartitionMetadata;
 import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.elasticloadbalancing.ElasticLoadBalancingClient;
@@ -11,7 +13,7 @@ import software.amazon.awssdk.services.elasticloadbalancingv2.ElasticLoadBalanci
 import software.amazon.awssdk.services.route53.Route53Client;
 
 /** Load balancers of every kind and region, each region called at a {@link Pace} of its own. Thread-safe. */
-public final class AwsBalancers implements AutoCloseable {
+public final class AwsBalancers {
     /** "Route 53 API requests" in its quotas: five a second an account, whatever the region in the keys. */
     private static final double ROUTE53_RATE = 5;
 
@@ -22,11 +24,6 @@ public final class AwsBalancers implements AutoCloseable {
     private final Pace route53;
     private final Map<String, Pace> paces = new ConcurrentHashMap<>();
     private final Map<String, Balancers> balancers = new ConcurrentHashMap<>();
-    private final ExecutorService threads = Executors.newFixedThreadPool(THREADS, work -> {
-        Thread thread = new Thread(work, "aws");
-        thread.setDaemon(true);
-        return thread;
-    });
 
     /** @param rate calls a second and region, more than 0 */
     public AwsBalancers(AwsOptions aws, double rate) {
@@ -54,14 +51,20 @@ public final class AwsBalancers implements AutoCloseable {
         return switch (kind) {
             case ELB -> new ClassicBalancers(aws.client(ElasticLoadBalancingClient.builder(), region, pace));
             case ALB ->
-                new TargetGroupBalancers(aws.client(ElasticLoadBalancingV2Client.builder(), region, pace), threads);
+                new TargetGroupBalancers(aws.client(ElasticLoadBalancingV2Client.builder(), region, pace), threads());
             case ROUTE53 -> new Route53Balancers(aws.client(Route53Client.builder(), region, route53));
         };
     }
 
-    /** Ends the threads; what is under way is interrupted. */
-    @Override
-    public void close() {
-        threads.shutdownNow();
+    /** For one region's readings: what is throttled in one may hold them all. Idle ones end by themselves. */
+    private static Executor threads() {
+        ThreadPoolExecutor threads =
+                new ThreadPoolExecutor(THREADS, THREADS, 5, TimeUnit.SECONDS, new LinkedBlockingQueue<>(), work -> {
+                    Thread thread = new Thread(work, "aws");
+                    thread.setDaemon(true);
+                    return thread;
+                });
+        threads.allowCoreThreadTimeOut(true);
+        return threads;
     }
 }

@@ -12,6 +12,7 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import software.amazon.awssdk.services.route53.Route53Client;
 import software.amazon.awssdk.services.route53.model.RRType;
+import software.amazon.awssdk.services.route53.model.ResourceRecord;
 import software.amazon.awssdk.services.route53.model.ResourceRecordSet;
 
 /**
@@ -104,10 +105,13 @@ final class RecordSets {
                 .toLowerCase(Locale.ROOT);
     }
 
-    /** The addresses in a set, in the form of {@link IpAddress}; of none if there is no set. */
+    /** The addresses in a set, in the form of {@link IpAddress} where they have one; of none if there is no set. */
     static Stream<String> addresses(ResourceRecordSet set) {
         return set == null
                 ? Stream.of()
-                : set.resourceRecords().stream().map(record -> IpAddress.canonical(record.value()));
+                : set.resourceRecords().stream().map(ResourceRecord::value).map(value -> {
+                    String address = IpAddress.canonical(value);
+                    return address == null ? value : address;
+                });
     }
 }

@@ -148,7 +148,7 @@ final class Route53Balancers implements Balancers {
             try {
                 return mine.done.join();
             } catch (CompletionException e) {
-                throw (Failure) e.getCause();
+                throw (RuntimeException) e.getCause();
             }
         }
 

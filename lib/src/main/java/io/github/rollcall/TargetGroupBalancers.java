@@ -118,7 +118,9 @@ final class TargetGroupBalancers implements Balancers {
 
     @Override
     public List<MemberHealth> health(BalancerName balancer) {
-        return with(balancer, TargetGroup::health);
+        return with(balancer, TargetGroup::health).stream()
+                .map(h -> new MemberHealth(canonical(h.member()), h.state(), h.word(), h.description()))
+                .toList();
     }
 
     @Override

@@ -18,7 +18,6 @@ abstract class BalancersScene {
 
     final Moto moto = Moto.shared();
     final AwsProxy aws = AwsProxy.before(moto);
-    private AwsBalancers opened;
 
     @Command
     private static final class Options {
@@ -28,9 +27,6 @@ abstract class BalancersScene {
 
     @AfterEach
     void close() {
-        if (opened != null) {
-            opened.close();
-        }
         aws.close();
     }
 
@@ -47,8 +43,7 @@ abstract class BalancersScene {
                 .registerConverter(java.time.Duration.class, Durations::parse)
                 .parseArgs(Stream.concat(Stream.of("--endpoint-url", aws.url().toString()), Stream.of(options))
                         .toArray(String[]::new));
-        opened = new AwsBalancers(parsed.aws, rate);
-        return opened;
+        return new AwsBalancers(parsed.aws, rate);
     }
 
     static BalancerName name(Kind kind, String name) {

@@ -75,6 +75,16 @@ class Route53BalancersTest extends BalancersScene {
     }
 
     @Test
+    void anAddressThatIsOfTheOtherKindIsReplacedAsAnyOther() {
+        given(set("www.example.com", RRType.AAAA, 60, "::ffff:a00:1").build());
+
+        assertThat(read(www)).isEqualTo(Reading.of(addresses("::ffff:a00:1"), null));
+        assertThat(change(dns, www, addresses("fd00::5"), addresses("::ffff:a00:1")))
+                .isEmpty();
+        assertThat(moto.addresses(zone, "www.example.com")).containsExactly("fd00::5");
+    }
+
+    @Test
     void aNameWithoutRecordsIsEmptyAndAZoneThatIsMissingIsLeftOut() {
         BalancerName lost = in("ZNOTTHERE", "www.example.com");
 
@@ -129,7 +139,14 @@ class Route53BalancersTest extends BalancersScene {
         Set<BalancerName> names = IntStream.range(0, 700)
                 .mapToObj(i -> in(zone, "n" + i + ".example.com"))
                 .collect(Collectors.toSet());
-        names.forEach(n -> given(set(n.domain(), RRType.A, 60, "10.0.0.1").build()));
+        moto.route53.changeResourceRecordSets(r -> r.hostedZoneId(zone)
+                .changeBatch(b -> b.changes(names.stream()
+                        .map(n -> software.amazon.awssdk.services.route53.model.Change.builder()
+                                .action(ChangeAction.CREATE)
+                                .resourceRecordSet(set(n.domain(), RRType.A, 60, "10.0.0.1")
+                                        .build())
+                                .build())
+                        .toList())));
 
         assertThat(dns.members(names).values()).hasSize(700).allSatisfy(r -> assertThat(r.members())
                 .isEqualTo(addresses("10.0.0.1")));

@@ -141,6 +141,14 @@ class TargetGroupBalancersTest extends BalancersScene {
         });
     }
 
+    @Test
+    void anAddressIsOneMemberHoweverItIsWritten() {
+        aws.answer(HEALTH, 2, targetHealth("FD00:0:0:0:0:0:0:5", 8080, "healthy", "", ""));
+
+        assertThat(read().members()).containsExactly(new Member("fd00::5", 8080));
+        assertThat(alb.health(api)).extracting(MemberHealth::member).containsExactly(new Member("fd00::5", 8080));
+    }
+
     // --- changing
 
     @Test
