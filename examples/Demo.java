@@ -2,7 +2,7 @@
 //DESCRIPTION Shows the tools at work on servers of this machine, and removes everything.
 //JAVA 17+
 //RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx96m
-//COMPILE_OPTIONS --release 17
+//COMPILE_OPTIONS --release 17 -XDstringConcat=inline
 //DEPS io.github.rollcall:rollcall-parent:0.1.0@pom
 //DEPS io.github.rollcall:rollcall:0.1.0
 //DEPS software.amazon.awssdk:autoscaling

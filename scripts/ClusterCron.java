@@ -1,8 +1,8 @@
 ///usr/bin/env true; exec jbang "$0" "$@"
 //DESCRIPTION Runs a cron job on one healthy node of a load balancer.
 //JAVA 17+
-//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms8m -Xmx64m
-//COMPILE_OPTIONS --release 17
+//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djdk.reflect.useNativeAccessorOnly=true -Xms8m -Xmx64m
+//COMPILE_OPTIONS --release 17 -XDstringConcat=inline
 //DEPS io.github.rollcall:rollcall-parent:0.1.0@pom
 //DEPS io.github.rollcall:rollcall:0.1.0
 //DEPS software.amazon.awssdk:elasticloadbalancing
@@ -198,7 +198,7 @@ class ClusterCron extends Tool {
     public static void main(String... args) {
         // A cached answer does without AWS.
         if (!List.of(args).contains("-c")) {
-            AwsOptions.prepare();
+            AwsOptions.prepare(ElasticLoadBalancingClient::builder);
         }
         Tool.main(new ClusterCron(), args);
     }

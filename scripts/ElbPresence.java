@@ -1,8 +1,9 @@
 ///usr/bin/env true; exec jbang "$0" "$@"
 //DESCRIPTION Keeps this instance in its load balancers while its service runs.
 //JAVA 17+
-//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms8m -Xmx64m --enable-native-access=ALL-UNNAMED
-//COMPILE_OPTIONS --release 17
+//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djdk.reflect.useNativeAccessorOnly=true -Xms8m -Xmx64m
+// --enable-native-access=ALL-UNNAMED
+//COMPILE_OPTIONS --release 17 -XDstringConcat=inline
 //DEPS io.github.rollcall:rollcall-parent:0.1.0@pom
 //DEPS io.github.rollcall:rollcall:0.1.0
 //DEPS software.amazon.awssdk:elasticloadbalancing
@@ -164,7 +165,7 @@ class ElbPresence extends Tool {
     }
 
     public static void main(String... args) {
-        AwsOptions.prepare();
+        AwsOptions.prepare(ElasticLoadBalancingClient::builder);
         Tool.main(new ElbPresence(), args);
     }
 

@@ -1,8 +1,8 @@
 ///usr/bin/env true; exec jbang "$0" "$@"
 //DESCRIPTION Finds this node's place in the etcd cluster of its Auto Scaling group, and prints etcd's parameters.
 //JAVA 17+
-//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx64m
-//COMPILE_OPTIONS --release 17
+//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djdk.reflect.useNativeAccessorOnly=true -Xmx64m
+//COMPILE_OPTIONS --release 17 -XDstringConcat=inline
 //DEPS io.github.rollcall:rollcall-parent:0.1.0@pom
 //DEPS io.github.rollcall:rollcall:0.1.0
 //DEPS software.amazon.awssdk:autoscaling
@@ -269,6 +269,7 @@ class EtcdAwsCluster extends Tool {
     }
 
     public static void main(String... args) {
+        AwsOptions.prepare(AutoScalingClient::builder);
         Tool.main(new EtcdAwsCluster(), args);
     }
 

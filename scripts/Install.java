@@ -2,9 +2,10 @@
 //DESCRIPTION Turns a tool into a fast, offline command.
 //JAVA 17+
 //RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx128m
-//COMPILE_OPTIONS --release 17
+//COMPILE_OPTIONS --release 17 -XDstringConcat=inline
 //DEPS io.github.rollcall:rollcall-parent:0.1.0@pom
 //DEPS io.github.rollcall:rollcall:0.1.0
+//DEPS org.ow2.asm:asm
 
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
@@ -20,25 +21,27 @@ import io.github.rollcall.Log;
 import io.github.rollcall.LogOptions;
 import io.github.rollcall.Tool;
 import java.io.BufferedReader;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
+import java.net.URL;
+import java.net.URLClassLoader;
 import java.net.URLDecoder;
 import java.nio.channels.FileChannel;
-import java.nio.channels.FileLock;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.DirectoryNotEmptyException;
-import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.BasicFileAttributes;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.security.GeneralSecurityException;
 import java.security.KeyStore;
@@ -57,8 +60,15 @@ import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipInputStream;
+import java.util.zip.ZipOutputStream;
 import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
+import org.objectweb.asm.ClassReader;
+import org.objectweb.asm.ClassVisitor;
+import org.objectweb.asm.ClassWriter;
+import org.objectweb.asm.Opcodes;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
@@ -75,6 +85,10 @@ import picocli.CommandLine.Parameters;
         })
 class Install extends Tool {
     private static final int MOST_SECONDS = 120;
+    private static final Duration LOOK = Duration.ofMillis(100);
+
+    /** The newest generation, and the one before for the processes that run from it. */
+    private static final int KEPT = 2;
 
     @Parameters(paramLabel = "TOOL", arity = "1..*", description = "Such as clustercron.")
     private List<String> tools;
@@ -93,9 +107,10 @@ class Install extends Tool {
 
     @Option(
             names = "--from",
-            paramLabel = "DIR",
-            description = "The checkout with the tools (default: that of the ./jbang which started this).")
-    private Path checkout;
+            paramLabel = "DIR|CATALOG",
+            description = "The checkout with the tools, or a JBang catalog (default: the checkout of the ./jbang which"
+                    + " started this).")
+    private String from;
 
     Install() {
         super(LogOptions.daemon());
@@ -106,7 +121,7 @@ class Install extends Tool {
     }
 
     @Override
-    public Integer call() throws IOException, InterruptedException {
+    public Integer call() throws InterruptedException {
         to = to.toAbsolutePath().normalize();
         libDir = libDir != null
                 ? libDir.toAbsolutePath().normalize()
@@ -120,29 +135,22 @@ class Install extends Tool {
                 throw usage("'" + tool + "' is no tool's name");
             }
         }
-        if (!remove) {
-            List<String> known = catalog();
-            for (String tool : tools) {
-                if (!known.contains(tool)) {
-                    throw usage("no tool is called '" + tool + "': expected one of " + String.join(", ", known));
-                }
-            }
-        }
+        Checkout checkout = remove ? null : checkout();
         for (String tool : tools) {
             Launcher launcher = new Launcher(to.resolve(tool));
             try {
                 if (remove) {
                     remove(tool, launcher);
                 } else {
-                    install(tool, launcher);
+                    install(tool, launcher, checkout);
                 }
-            } catch (NoSuchFileException | AccessDeniedException e) {
+            } catch (AccessDeniedException | NoSuchFileException e) {
                 throw new Failure(
                         Exit.CONFIG,
                         "cannot write " + e.getFile() + ": run this as root, or give --to and --lib-dir",
                         e);
-            } catch (FileSystemException e) {
-                throw new Failure(Exit.CONFIG, "cannot write " + e.getMessage(), e);
+            } catch (IOException | UncheckedIOException e) {
+                throw new Failure(Exit.CONFIG, "cannot write to " + libDir + " and " + to + ": " + e.getMessage(), e);
             }
         }
         return Exit.OK;
@@ -150,83 +158,98 @@ class Install extends Tool {
 
     // --- installing
 
-    private void install(String tool, Launcher launcher) throws IOException, InterruptedException {
+    private void install(String tool, Launcher launcher, Checkout checkout) throws IOException, InterruptedException {
         launcher.mustBeOurs();
         Log log = Log.of(tool);
         log.info("building");
-        ask("build", tool);
-        Built built = Built.of(ask("info", "tools", tool), tool);
+        Built built = checkout.build(tool);
         Files.createDirectories(to);
         try (Store store = Store.open(libDir)) {
-            List<Path> jars = new ArrayList<>();
-            Path generation = store.newGeneration(tool);
             try {
+                Path generation = store.newGeneration(tool);
+                List<Path> jars = new ArrayList<>();
                 for (Path jar : built.jars()) {
-                    jars.add(store.keep(jar));
+                    jars.add(store.keep(jar, built.jars()));
                 }
                 Program program = new Program(built.options(), jars, built.mainClass());
                 log.info("recording what it loads", "java", System.getProperty("java.version"));
                 Archive archive = Archive.in(generation);
-                boolean archived = record(tool, program, archive);
-                store.describe(generation, jars);
-                launcher.write(tool, libDir, program.line(archived ? archive.using() : List.of()));
-                store.sweep(tool, generation);
-            } catch (IOException | RuntimeException | InterruptedException e) {
-                Store.delete(generation);
-                throw e;
+                List<String> options = record(tool, program, archive) ? archive.using() : List.of();
+                store.complete(generation, jars);
+                launcher.write(tool, libDir, program.line(options));
+            } finally {
+                store.sweep(tool, KEPT);
             }
-            log.info("installed", "command", launcher.file(), "lib", libDir);
         }
+        log.info("installed", "command", launcher.file(), "lib", libDir);
     }
 
     /** Whether there is an archive now; without one a command is slower, and nothing else. */
-    private static boolean record(String tool, Program program, Archive archive) throws InterruptedException {
-        try (StandIns standIns = StandIns.start()) {
+    private static boolean record(String tool, Program program, Archive archive)
+            throws IOException, InterruptedException {
+        Path folder = Files.createDirectory(archive.file().resolveSibling("rehearsal"));
+        try (StandIns standIns = new StandIns(folder)) {
             standIns.rehearse(tool, program, archive.recording());
             standIns.run(program.line(archive.making()), "nothing");
-            if (!Files.exists(archive.file())) {
-                throw new IOException("the JVM made no archive");
-            }
             Files.setPosixFilePermissions(archive.file(), PosixFilePermissions.fromString("rw-r--r--"));
             return true;
         } catch (IOException | GeneralSecurityException e) {
             Log.of(tool).warn("has no class archive, and will start slowly", "cause", e.getMessage());
+            Files.deleteIfExists(archive.file());
             return false;
         } finally {
-            archive.notes().toFile().delete();
+            Files.deleteIfExists(archive.notes());
+            Store.delete(folder);
         }
     }
 
     // --- removing
 
-    private void remove(String tool, Launcher launcher) throws IOException {
-        if (!Files.exists(launcher.file())) {
-            Log.of(tool).info("is not installed", "command", launcher.file());
-            return;
+    /** Also what is left of an installation that was killed, or whose command somebody has deleted. */
+    private void remove(String tool, Launcher launcher) throws IOException, InterruptedException {
+        boolean there = Files.exists(launcher.file());
+        Path lib = libDir;
+        if (there) {
+            launcher.mustBeOurs();
+            lib = launcher.libDir();
+            Files.delete(launcher.file());
         }
-        launcher.mustBeOurs();
-        Path lib = launcher.libDir();
-        Files.delete(launcher.file());
-        try (Store store = Store.open(lib)) {
-            store.sweep(tool, null);
+        Files.deleteIfExists(launcher.next());
+        if (Files.exists(lib)) {
+            try (Store store = Store.open(lib)) {
+                store.sweep(tool, 0);
+            }
         }
-        Store.deleteIfEmpty(lib);
-        Log.of(tool).info("removed", "command", launcher.file());
+        Log.of(tool).info(there ? "removed" : "is not installed", "command", launcher.file());
     }
 
     // --- asking JBang
 
-    /** The tools of the checkout; not those that only make sense in it. */
-    private List<String> catalog() {
-        if (checkout == null && System.getenv("ROLLCALL_HOME") != null) {
-            checkout = Path.of(System.getenv("ROLLCALL_HOME"));
+    private Checkout checkout() {
+        if (from == null) {
+            from = System.getenv("ROLLCALL_HOME");
         }
-        if (checkout == null) {
+        if (from == null) {
             throw usage("which tools? Start this by the ./jbang of a checkout, or give --from");
         }
-        checkout = checkout.toAbsolutePath().normalize();
+        Path folder = Path.of(from).toAbsolutePath().normalize();
+        if (!Files.isDirectory(folder)) {
+            return new Checkout("jbang", "@" + from);
+        }
+        Checkout checkout = new Checkout(folder.resolve("jbang").toString(), "");
+        List<String> known = catalog(folder.resolve("jbang-catalog.json"));
+        for (String tool : tools) {
+            if (!known.contains(tool)) {
+                throw usage("no tool is called '" + tool + "': expected one of " + String.join(", ", known));
+            }
+        }
+        return checkout;
+    }
+
+    /** The tools of the catalog; not those that only make sense in a checkout. */
+    private List<String> catalog(Path file) {
         try {
-            JsonObject aliases = JsonParser.parseString(Files.readString(checkout.resolve("jbang-catalog.json")))
+            JsonObject aliases = JsonParser.parseString(Files.readString(file))
                     .getAsJsonObject()
                     .getAsJsonObject("aliases");
             return new TreeSet<>(aliases.keySet())
@@ -234,25 +257,43 @@ class Install extends Tool {
                             .filter(alias -> !List.of("install", "demo").contains(alias))
                             .toList();
         } catch (IOException e) {
-            throw usage("--from is '" + checkout + "': expected a checkout with a jbang-catalog.json");
+            throw usage("--from is '" + from + "': expected a checkout, with a jbang-catalog.json, or a catalog");
         } catch (JsonParseException | IllegalStateException | NullPointerException e) {
-            throw new Failure(Exit.DATA, checkout.resolve("jbang-catalog.json") + " is not a catalog", e);
+            throw new Failure(Exit.DATA, file + " is not a catalog", e);
         }
     }
 
-    private String ask(String... words) throws IOException, InterruptedException {
-        List<String> line = new ArrayList<>(List.of(checkout.resolve("jbang").toString(), "--quiet"));
-        line.addAll(List.of(words));
-        ProcessBuilder jbang = new ProcessBuilder(line).redirectError(ProcessBuilder.Redirect.INHERIT);
-        // The JDK that the archive is for has to be the one that it is built with.
-        jbang.environment().put("JAVA_HOME", System.getProperty("java.home"));
-        Process process = jbang.start();
-        process.getOutputStream().close();
-        String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
-        if (process.waitFor() != 0) {
-            throw new Failure(Exit.UNAVAILABLE, "'" + String.join(" ", line) + "' failed, see above");
+    /**
+     * Where the tools come from.
+     *
+     * @param jbang the command that knows them
+     * @param suffix what comes after a tool's name to make it an alias that JBang finds
+     */
+    private record Checkout(String jbang, String suffix) {
+        Built build(String tool) throws IOException, InterruptedException {
+            ask("build", tool + suffix);
+            return Built.of(ask("info", "tools", tool + suffix), tool);
         }
-        return out;
+
+        private String ask(String... words) throws IOException, InterruptedException {
+            List<String> line = new ArrayList<>(List.of(jbang, "--quiet"));
+            line.addAll(List.of(words));
+            ProcessBuilder builder = new ProcessBuilder(line).redirectError(ProcessBuilder.Redirect.INHERIT);
+            // The JDK that the archive is for has to be the one that it is built with.
+            builder.environment().put("JAVA_HOME", System.getProperty("java.home"));
+            Process process;
+            try {
+                process = builder.start();
+            } catch (IOException e) {
+                throw new Failure(Exit.UNAVAILABLE, "cannot run '" + jbang + "': install JBang, or use a checkout", e);
+            }
+            process.getOutputStream().close();
+            String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+            if (process.waitFor() != 0) {
+                throw new Failure(Exit.UNAVAILABLE, "'" + String.join(" ", line) + "' failed, see above");
+            }
+            return out;
+        }
     }
 
     /** What JBang has made of a script. */
@@ -308,7 +349,7 @@ class Install extends Tool {
                 line.addAll(run);
                 line.add(";;");
             }
-            return line;
+            return line.subList(0, line.size() - 1);
         }
     }
 
@@ -326,7 +367,12 @@ class Install extends Tool {
 
         List<String> recording() {
             return aheadOfTime
-                    ? List.of("-XX:AOTMode=record", "-XX:AOTConfiguration=" + notes)
+                    // Without the profiles of methods, which only C2 would use.
+                    ? List.of(
+                            "-XX:AOTMode=record",
+                            "-XX:AOTConfiguration=" + notes,
+                            "-XX:+UnlockDiagnosticVMOptions",
+                            "-XX:-AOTRecordTraining")
                     : List.of("-XX:DumpLoadedClassList=" + notes);
         }
 
@@ -371,6 +417,7 @@ class Install extends Tool {
                     lib=%s
                     java=%s
                     [ -x "$java" ] || java=${JAVA_HOME:+$JAVA_HOME/bin/}java
+                    command -v "$java" >/dev/null || { echo "%s: error: no $java: install a JDK, or set JAVA_HOME" >&2; exit 69; }
                     [ -n "$LC_ALL$LC_CTYPE$LANG" ] || export LC_CTYPE=C.UTF-8
                     exec "$java" %s "$@"
                     """
@@ -380,20 +427,26 @@ class Install extends Tool {
                                     tool,
                                     quoted(lib.toString()),
                                     java,
+                                    tool,
                                     String.join(
                                                     " ",
                                                     words.stream()
                                                             .map(Launcher::quoted)
                                                             .toList())
                                             .replace(quoted(lib + "/"), "$lib/"));
-            Path next = Files.createTempFile(file.getParent(), "." + tool, ".new");
             try {
-                Files.writeString(next, text);
-                Files.setPosixFilePermissions(next, PosixFilePermissions.fromString("rwxr-xr-x"));
-                Files.move(next, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+                Files.deleteIfExists(next());
+                Files.writeString(next(), text, StandardOpenOption.CREATE_NEW);
+                Files.setPosixFilePermissions(next(), PosixFilePermissions.fromString("rwxr-xr-x"));
+                Files.move(next(), file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
             } finally {
-                Files.deleteIfExists(next);
+                Files.deleteIfExists(next());
             }
+        }
+
+        /** The new command while it is being written. */
+        Path next() {
+            return file.resolveSibling("." + file.getFileName() + ".new");
         }
 
         /** Where this command has its jars. */
@@ -412,45 +465,118 @@ class Install extends Tool {
     }
 
     /**
-     * The folder of jars, each there once however many commands use it, and of each command's generations. A generation
-     * that is replaced stays until the next one comes, for the processes that run from it.
+     * The folder of jars, each there once however many commands use it, and of each command's generations: numbered
+     * folders with its archive and the list of its jars, which is written last. A generation that is replaced stays until
+     * the next one comes, for the processes that run from it.
      */
     private static final class Store implements AutoCloseable {
         private static final Path LISTED = Path.of("jars");
         private final Path lib;
         private final FileChannel channel;
-        private final FileLock lock;
 
         private Store(Path lib, FileChannel channel) throws IOException {
             this.lib = lib;
             this.channel = channel;
-            this.lock = channel.lock();
+            Files.createDirectories(lib.resolve("jars"));
+            Files.createDirectories(lib.resolve("tools"));
         }
 
         /** Opens it when no other install has it open. */
-        static Store open(Path lib) throws IOException {
-            Files.createDirectories(lib.resolve("jars"));
-            Files.createDirectories(lib.resolve("tools"));
-            return new Store(
-                    lib, FileChannel.open(lib.resolve("lock"), StandardOpenOption.CREATE, StandardOpenOption.WRITE));
+        static Store open(Path lib) throws IOException, InterruptedException {
+            Path file = lib.resolve("lock");
+            boolean waiting = false;
+            while (true) {
+                Files.createDirectories(lib);
+                FileChannel channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
+                Object opened = key(file);
+                // Who has removed the last command has removed this file, too: then it locks nothing.
+                if (opened != null && channel.tryLock() != null && opened.equals(key(file))) {
+                    return new Store(lib, channel);
+                }
+                channel.close();
+                if (!waiting) {
+                    Log.of("install").info("waiting for another installation", "lib", lib);
+                    waiting = true;
+                }
+                Thread.sleep(LOOK.toMillis());
+            }
         }
 
-        /** A copy of the jar, under a name that tells what is in it. */
-        Path keep(Path jar) throws IOException {
-            byte[] bytes = Files.readAllBytes(jar);
+        private static Object key(Path file) throws IOException {
+            try {
+                return Files.readAttributes(file, BasicFileAttributes.class).fileKey();
+            } catch (NoSuchFileException e) {
+                return null;
+            }
+        }
+
+        /** A copy of the jar that an archive can be made of, under a name that tells what is in it. */
+        Path keep(Path jar, List<Path> classPath) throws IOException {
+            byte[] bytes = archivable(jar, classPath);
             String stem = jar.getFileName().toString().replaceAll("\\.jar$", "");
             Path kept = lib.resolve("jars").resolve(stem + "-" + digest(bytes) + ".jar");
             if (!Files.exists(kept) || Files.size(kept) != bytes.length) {
-                Path next = Files.createTempFile(lib.resolve("jars"), "new", "");
-                try {
-                    Files.write(next, bytes);
-                    Files.setPosixFilePermissions(next, PosixFilePermissions.fromString("rw-r--r--"));
-                    Files.move(next, kept, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-                } finally {
-                    Files.deleteIfExists(next);
-                }
+                Path next = lib.resolve("jars/new");
+                Files.write(next, bytes);
+                Files.setPosixFilePermissions(next, PosixFilePermissions.fromString("rw-r--r--"));
+                Files.move(next, kept, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
             }
             return kept;
+        }
+
+        /**
+         * The jar; where it has classes in a format older than Java 6's, as picocli does, which the JVM takes into no
+         * ahead-of-time cache, those in Java 7's. To start without them in the cache takes a tenth of a second longer.
+         */
+        private static byte[] archivable(Path jar, List<Path> classPath) throws IOException {
+            ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+            boolean old = false;
+            try (URLClassLoader classes = new URLClassLoader(urls(classPath), null);
+                    ZipInputStream in = new ZipInputStream(Files.newInputStream(jar));
+                    ZipOutputStream out = new ZipOutputStream(bytes)) {
+                for (ZipEntry entry = in.getNextEntry(); entry != null; entry = in.getNextEntry()) {
+                    byte[] content = in.readAllBytes();
+                    if (entry.getName().endsWith(".class") && content[7] < Opcodes.V1_6) {
+                        content = modern(content, classes);
+                        old = true;
+                    }
+                    ZipEntry copy = new ZipEntry(entry.getName());
+                    copy.setTime(entry.getTime());
+                    out.putNextEntry(copy);
+                    out.write(content);
+                }
+            }
+            return old ? bytes.toByteArray() : Files.readAllBytes(jar);
+        }
+
+        private static byte[] modern(byte[] old, ClassLoader classes) {
+            ClassWriter writer = new ClassWriter(ClassWriter.COMPUTE_FRAMES) {
+                @Override
+                protected ClassLoader getClassLoader() {
+                    return classes;
+                }
+            };
+            ClassVisitor modern = new ClassVisitor(Opcodes.ASM9, writer) {
+                @Override
+                public void visit(int version, int access, String name, String sig, String base, String[] interfaces) {
+                    super.visit(Opcodes.V1_7, access, name, sig, base, interfaces);
+                }
+            };
+            try {
+                new ClassReader(old).accept(modern, 0);
+                return writer.toByteArray();
+            } catch (RuntimeException | LinkageError e) {
+                // It has what Java 7's format has not, or an optional superclass that is not there.
+                return old;
+            }
+        }
+
+        private static URL[] urls(List<Path> files) throws IOException {
+            List<URL> urls = new ArrayList<>();
+            for (Path file : files) {
+                urls.add(file.toUri().toURL());
+            }
+            return urls.toArray(new URL[0]);
         }
 
         private static String digest(byte[] bytes) {
@@ -463,40 +589,39 @@ class Install extends Tool {
         }
 
         Path newGeneration(String tool) throws IOException {
-            Path all = Files.createDirectories(lib.resolve("tools").resolve(tool));
-            Path generation = Files.createTempDirectory(all, "");
-            Files.setPosixFilePermissions(generation, PosixFilePermissions.fromString("rwxr-xr-x"));
-            return generation;
+            int newest =
+                    generations(tool).stream().mapToInt(Store::number).max().orElse(0);
+            return Files.createDirectories(lib.resolve("tools").resolve(tool).resolve(String.valueOf(newest + 1)));
         }
 
         /** Notes which jars it needs. */
-        void describe(Path generation, List<Path> jars) throws IOException {
+        void complete(Path generation, List<Path> jars) throws IOException {
             Files.write(
                     generation.resolve(LISTED),
                     jars.stream().map(jar -> jar.getFileName().toString()).toList());
         }
 
-        /** Deletes what nothing needs. @param newest the tool's generation to keep, with the one before; null for none */
-        void sweep(String tool, Path newest) throws IOException {
-            Path all = lib.resolve("tools").resolve(tool);
-            List<Path> old = new ArrayList<>(Files.isDirectory(all) ? list(all) : List.of());
-            old.remove(newest);
-            // One that lists no jars is what an install left that was killed.
-            old.sort(Comparator.comparing((Path generation) -> !Files.exists(generation.resolve(LISTED)))
-                    .thenComparing(generation -> generation.toFile().lastModified(), Comparator.reverseOrder()));
-            old.stream()
-                    .skip(
-                            newest == null
-                                            || old.isEmpty()
-                                            || !Files.exists(old.get(0).resolve(LISTED))
-                                    ? 0
-                                    : 1)
-                    .forEach(Store::delete);
-            deleteIfEmpty(all);
+        private static boolean isComplete(Path generation) {
+            return Files.exists(generation.resolve(LISTED));
+        }
+
+        /** Deletes what nothing needs. @param kept how many of the tool's complete generations stay */
+        void sweep(String tool, int kept) throws IOException {
+            List<Path> complete = generations(tool).stream()
+                    .filter(Store::isComplete)
+                    .sorted(Comparator.comparing(Store::number).reversed())
+                    .limit(kept)
+                    .toList();
+            for (Path generation : generations(tool)) {
+                if (!complete.contains(generation)) {
+                    delete(generation);
+                }
+            }
+            deleteIfEmpty(lib.resolve("tools").resolve(tool));
             TreeSet<String> needed = new TreeSet<>();
-            for (Path others : list(lib.resolve("tools"))) {
-                for (Path generation : list(others)) {
-                    if (Files.exists(generation.resolve(LISTED))) {
+            for (Path other : list(lib.resolve("tools"))) {
+                for (Path generation : list(other)) {
+                    if (isComplete(generation)) {
                         needed.addAll(Files.readAllLines(generation.resolve(LISTED)));
                     }
                 }
@@ -508,18 +633,30 @@ class Install extends Tool {
             }
         }
 
-        static void delete(Path folder) {
-            try {
-                for (Path file : list(folder)) {
-                    Files.delete(file);
-                }
-                Files.delete(folder);
-            } catch (IOException e) {
-                throw new UncheckedIOException(e);
-            }
+        private List<Path> generations(String tool) throws IOException {
+            Path all = lib.resolve("tools").resolve(tool);
+            return Files.exists(all) ? list(all) : List.of();
         }
 
-        static void deleteIfEmpty(Path folder) throws IOException {
+        private static int number(Path generation) {
+            String name = generation.getFileName().toString();
+            return name.matches("\\d{1,9}") ? Integer.parseInt(name) : 0;
+        }
+
+        /** The list of jars first, so that what is left after a crash counts for nothing. */
+        static void delete(Path folder) throws IOException {
+            Files.deleteIfExists(folder.resolve(LISTED));
+            for (Path file : list(folder)) {
+                if (Files.isDirectory(file, LinkOption.NOFOLLOW_LINKS)) {
+                    delete(file);
+                } else {
+                    Files.delete(file);
+                }
+            }
+            Files.delete(folder);
+        }
+
+        private static void deleteIfEmpty(Path folder) throws IOException {
             try {
                 Files.deleteIfExists(folder);
             } catch (DirectoryNotEmptyException stillUsed) {
@@ -533,17 +670,17 @@ class Install extends Tool {
             }
         }
 
-        /** Lets others in, and leaves nothing where nothing is installed. */
+        /** Leaves nothing where nothing is installed, and lets others in. */
         @Override
         public void close() throws IOException {
-            deleteIfEmpty(lib.resolve("jars"));
-            deleteIfEmpty(lib.resolve("tools"));
-            if (!Files.exists(lib.resolve("jars")) && !Files.exists(lib.resolve("tools"))) {
-                Files.delete(lib.resolve("lock"));
-                deleteIfEmpty(lib);
+            try (channel) {
+                deleteIfEmpty(lib.resolve("jars"));
+                deleteIfEmpty(lib.resolve("tools"));
+                if (list(lib).equals(List.of(lib.resolve("lock")))) {
+                    Files.delete(lib.resolve("lock"));
+                    deleteIfEmpty(lib);
+                }
             }
-            lock.release();
-            channel.close();
         }
     }
 
@@ -557,35 +694,22 @@ class Install extends Tool {
 
         private final Path folder;
         private final HttpsServer aws;
-        /** The metadata service, and etcd's client port. */
-        private final HttpServer others;
+        /** The metadata service, etcd's client port, and AWS without TLS. */
+        private final HttpServer plain;
 
         private final HttpServer peer;
         private boolean present = true;
 
-        private StandIns(Path folder) throws IOException, GeneralSecurityException, InterruptedException {
+        StandIns(Path folder) throws IOException, GeneralSecurityException, InterruptedException {
             this.folder = folder;
             aws = HttpsServer.create(loopback(), 0);
-            others = HttpServer.create(loopback(), 0);
+            plain = HttpServer.create(loopback(), 0);
             peer = HttpServer.create(loopback(), 0);
             aws.setHttpsConfigurator(new HttpsConfigurator(certified()));
-            aws.createContext("/", exchange -> answer(exchange, aws(form(exchange))));
-            for (HttpServer plain : List.of(others, peer)) {
-                plain.createContext("/", exchange -> answer(exchange, other(exchange)));
-            }
-            for (HttpServer server : List.of(aws, others, peer)) {
+            for (HttpServer server : List.of(aws, plain, peer)) {
+                server.createContext("/", this::answer);
                 server.setExecutor(Executors.newCachedThreadPool());
                 server.start();
-            }
-        }
-
-        static StandIns start() throws IOException, GeneralSecurityException, InterruptedException {
-            Path folder = Files.createTempDirectory("rollcall-install");
-            try {
-                return new StandIns(folder);
-            } catch (IOException | GeneralSecurityException | InterruptedException | RuntimeException e) {
-                Store.delete(folder);
-                throw e;
             }
         }
 
@@ -644,7 +768,7 @@ class Install extends Tool {
             return switch (tool) {
                 case "elb-presence" ->
                     List.of(
-                            List.of("--elb", "web", "--target-group", "api", "--status"),
+                            List.of("--elb", "web", "--target-group", "api", "--status", "--endpoint-url", url(plain)),
                             List.of(
                                     "--elb",
                                     "web",
@@ -656,17 +780,17 @@ class Install extends Tool {
                                     "127.0.0.1:" + freePort()));
                 case "clustercron" ->
                     List.of(
-                            List.of("-v", "elb", "web", "true"),
-                            List.of("-v", "-o", "alb", "api", "true"),
-                            List.of("-v", "--slot", "1h", "--job", "one", "elb", "web", "true"));
+                            List.of("-v", "--endpoint-url", url(plain), "-o", "alb", "api", "true"),
+                            List.of("-v", "--slot", "1h", "--job", "one", "elb", "web", "true"),
+                            List.of("-v", "elb", "web", "true"));
                 case "etcd-aws-cluster" ->
                     List.of(
-                            List.of("--data-dir", data, "--asg", "one"),
+                            List.of("--data-dir", data, "--asg", "one", "--endpoint-url", url(plain)),
                             List.of(
                                     "--data-dir",
                                     data,
                                     "--client-port",
-                                    String.valueOf(others.getAddress().getPort()),
+                                    String.valueOf(plain.getAddress().getPort()),
                                     "--peer-port",
                                     String.valueOf(peer.getAddress().getPort())));
                 case "etcd-presence" ->
@@ -679,6 +803,10 @@ class Install extends Tool {
                             "127.0.0.1:" + freePort()));
                 default -> List.of(List.of("--version"));
             };
+        }
+
+        private static String url(HttpServer server) {
+            return "http://127.0.0.1:" + server.getAddress().getPort();
         }
 
         private static int freePort() throws IOException {
@@ -698,8 +826,8 @@ class Install extends Tool {
             if (path != null) {
                 builder.environment().put("PATH", path);
             }
+            // The rehearsal ends with the pipe that it reads from: with us, whatever becomes of us.
             Process process = builder.start();
-            process.getOutputStream().close();
             var tooLong = process.onExit().orTimeout(MOST_SECONDS, TimeUnit.SECONDS);
             tooLong.exceptionally(e -> process.destroyForcibly());
             List<String> said = new ArrayList<>();
@@ -720,21 +848,22 @@ class Install extends Tool {
         }
 
         private Map<String, String> environment() {
-            String url = "http://127.0.0.1:" + others.getAddress().getPort();
             Map<String, String> environment = new LinkedHashMap<>();
             environment.put("HOME", folder.toString());
             environment.put("LC_CTYPE", "C.UTF-8");
             environment.put(
                     "AWS_ENDPOINT_URL", "https://127.0.0.1:" + aws.getAddress().getPort());
-            environment.put("AWS_EC2_METADATA_SERVICE_ENDPOINT", url);
-            environment.put("ETCDCTL_ENDPOINTS", url);
+            environment.put("AWS_EC2_METADATA_SERVICE_ENDPOINT", url(plain));
+            environment.put("ETCDCTL_ENDPOINTS", url(plain));
             environment.put("NOTIFY_SOCKET", folder.resolve("nobody").toString());
             return environment;
         }
 
         // --- what they answer
 
-        private static void answer(HttpExchange exchange, String text) throws IOException {
+        private void answer(HttpExchange exchange) throws IOException {
+            Map<String, String> form = form(exchange);
+            String text = form.containsKey("Action") ? aws(form) : other(exchange);
             byte[] body = text.getBytes(StandardCharsets.UTF_8);
             exchange.getResponseHeaders().set("Content-Type", text.startsWith("<") ? "text/xml" : "application/json");
             exchange.getResponseHeaders().set("X-Etcd-Cluster-Id", "c");
@@ -822,7 +951,7 @@ class Install extends Tool {
             int peerPort = peer.getAddress().getPort();
             String member = "{\"ID\":\"11\",\"name\":\"" + OTHER + "\",\"peerURLs\":[\"http://127.0.0.1:" + peerPort
                     + "\"],\"clientURLs\":[\"http://127.0.0.1:"
-                    + others.getAddress().getPort() + "\"]}";
+                    + plain.getAddress().getPort() + "\"]}";
             return switch (path) {
                 case "/latest/api/token" -> "token";
                 case "/latest/dynamic/instance-identity/document" ->
@@ -848,11 +977,10 @@ class Install extends Tool {
         }
 
         @Override
-        public void close() throws IOException {
-            aws.stop(0);
-            others.stop(0);
-            peer.stop(0);
-            Store.delete(folder);
+        public void close() {
+            for (HttpServer server : List.of(aws, plain, peer)) {
+                server.stop(0);
+            }
         }
     }
 }

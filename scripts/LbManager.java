@@ -1,8 +1,9 @@
 ///usr/bin/env true; exec jbang "$0" "$@"
 //DESCRIPTION Keeps the members of every load balancer as etcd says.
 //JAVA 17+
-//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms8m -Xmx256m --enable-native-access=ALL-UNNAMED
-//COMPILE_OPTIONS --release 17
+//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djdk.reflect.useNativeAccessorOnly=true -Xms8m -Xmx256m
+// --enable-native-access=ALL-UNNAMED
+//COMPILE_OPTIONS --release 17 -XDstringConcat=inline
 //DEPS io.github.rollcall:rollcall-parent:0.1.0@pom
 //DEPS io.github.rollcall:rollcall:0.1.0
 //DEPS software.amazon.awssdk:elasticloadbalancing
@@ -91,6 +92,7 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
+import software.amazon.awssdk.services.elasticloadbalancing.ElasticLoadBalancingClient;
 
 @Command(
         name = "lbmanager",
@@ -254,7 +256,7 @@ class LbManager extends Tool {
     }
 
     public static void main(String... args) {
-        AwsOptions.prepare();
+        AwsOptions.prepare(ElasticLoadBalancingClient::builder);
         Tool.main(new LbManager(), args);
     }
 

@@ -8,6 +8,7 @@
 //DEPS software.amazon.awssdk:elasticloadbalancing
 //DEPS software.amazon.awssdk:elasticloadbalancingv2
 //DEPS software.amazon.awssdk:ec2
+//DEPS software.amazon.awssdk:route53
 //DEPS software.amazon.awssdk:url-connection-client
 //DEPS org.wiremock:wiremock:3.13.2
 //DEPS org.awaitility:awaitility:4.3.0

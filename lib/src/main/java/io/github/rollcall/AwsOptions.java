@@ -1,16 +1,15 @@
 package io.github.rollcall;
 
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.net.HttpURLConnection;
 import java.net.URI;
-import java.security.GeneralSecurityException;
-import java.security.KeyStore;
 import java.time.Duration;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.function.BooleanSupplier;
 import java.util.function.Supplier;
-import javax.net.ssl.TrustManager;
-import javax.net.ssl.TrustManagerFactory;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -45,7 +44,7 @@ public final class AwsOptions {
     private static final int MOST_RETRIES = 100;
 
     @SuppressWarnings("unused")
-    private static volatile TrustManager[] trusted;
+    private static volatile Object prepared;
 
     @Spec(Spec.Target.MIXEE)
     private CommandSpec spec;
@@ -100,6 +99,11 @@ public final class AwsOptions {
         }
     }
 
+    private static URI endpointVariable() {
+        String variable = System.getenv("AWS_ENDPOINT_URL");
+        return variable == null || variable.isBlank() ? null : url("AWS_ENDPOINT_URL", variable);
+    }
+
     private static URI url(String source, String text) {
         try {
             URI url = URI.create(text);
@@ -132,46 +136,66 @@ public final class AwsOptions {
             B builder, String where, Supplier<RetryStrategy> retryStrategy) {
         // IMDSv1 answers whoever can make this host send a GET; the SDK would fall back to it for credentials.
         System.setProperty(SdkSystemSetting.AWS_EC2_METADATA_V1_DISABLED.property(), "true");
-        String variable = System.getenv("AWS_ENDPOINT_URL");
-        if (endpoint == null && variable != null && !variable.isBlank()) {
-            endpoint = url("AWS_ENDPOINT_URL", variable);
+        if (endpoint == null) {
+            endpoint = endpointVariable();
         }
         return AwsCall.of(() -> {
             builder.region(Region.of(where))
                     .credentialsProvider(credentials())
-                    .httpClientBuilder(UrlConnectionHttpClient.builder()
-                            .connectionTimeout(timeout)
-                            .socketTimeout(timeout))
                     .overrideConfiguration(c -> c.apiCallAttemptTimeout(timeout)
                             .retryStrategy(retryStrategy.get())
                             .addExecutionInterceptor(new Attempts()));
-            if (endpoint != null) {
-                builder.endpointOverride(endpoint);
-            }
-            return builder.build();
+            return connected(builder, endpoint, timeout);
         });
     }
 
+    private static <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> C connected(
+            B builder, URI endpoint, Duration timeout) {
+        if (endpoint != null) {
+            builder.endpointOverride(endpoint);
+        }
+        if (endpoint != null && "http".equals(endpoint.getScheme())) {
+            // The SDK's own way sets up TLS before it knows of any URL.
+            return builder.httpClient(UrlConnectionHttpClient.create(url -> plainConnection(url, timeout)))
+                    .build();
+        }
+        return builder.httpClientBuilder(UrlConnectionHttpClient.builder()
+                        .connectionTimeout(timeout)
+                        .socketTimeout(timeout))
+                .build();
+    }
+
+    private static HttpURLConnection plainConnection(URI url, Duration timeout) {
+        try {
+            HttpURLConnection connection = (HttpURLConnection) url.toURL().openConnection();
+            connection.setConnectTimeout((int) timeout.toMillis());
+            connection.setReadTimeout((int) timeout.toMillis());
+            return connection;
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
     /**
-     * Begins to read the JDK's trust store, which every client wants and which takes a tenth of a second, on a thread of
-     * its own. For the first line of a tool that is certain to ask AWS; without effect but on the time.
+     * Builds a client on a thread of its own, and forgets it: what the first one costs, above all TLS with the JDK's
+     * trust store and the SDK's list of all services, is done while the command line is read. For the first line of a
+     * tool that is certain to ask AWS; without effect but on the time.
      */
-    public static void prepare() {
-        Thread reader = new Thread(
+    public static <B extends AwsClientBuilder<B, C> & AwsSyncClientBuilder<B, C>, C> void prepare(Supplier<B> builder) {
+        Thread thread = new Thread(
                 () -> {
                     try {
-                        TrustManagerFactory trust =
-                                TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
-                        trust.init((KeyStore) null);
-                        // The JDK keeps what was read only as long as somebody holds it.
-                        trusted = trust.getTrustManagers();
-                    } catch (GeneralSecurityException e) {
+                        // The JDK keeps the trust store that it has read only as long as somebody holds it.
+                        prepared = connected(
+                                builder.get().region(Region.US_EAST_1), endpointVariable(), Duration.ofSeconds(1));
+                    } catch (RuntimeException e) {
+                        // The tool's own client meets it, too, where it can be said.
                         Log.of("aws").trace(e);
                     }
                 },
-                "trust store");
-        reader.setDaemon(true);
-        reader.start();
+                "aws");
+        thread.setDaemon(true);
+        thread.start();
     }
 
     /** How many attempts of AWS calls there were so far, by {@code OPERATION STATUS}; live, for metrics. */

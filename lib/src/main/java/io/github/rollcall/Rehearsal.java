@@ -1,31 +1,53 @@
 package io.github.rollcall;
 
-import java.util.ArrayList;
+import java.io.IOException;
+import java.io.OutputStream;
+import java.util.Arrays;
 import java.util.List;
 
 /**
  * Runs a tool several times in one JVM, one command line after another, so that the class archive that is recorded meanwhile
- * has what all of them need. Only {@code install} uses it.
+ * has what all of them need. Only {@code install} uses it. Ends at once when its standard input does: with who started it.
  */
 final class Rehearsal {
     private static final String END = ";;";
 
     private Rehearsal() {}
 
-    /** Ends with the highest of the runs' exit codes. @param args the tool's class, then command lines, a {@code ;;} after each */
+    /**
+     * Ends with the exit code of the last run, or the first other one.
+     *
+     * @param args the tool's class, then command lines with a {@code ;;} between them
+     */
     public static void main(String... args) throws ReflectiveOperationException {
-        List<String> line = new ArrayList<>();
-        int worst = Exit.OK;
-        for (String word : List.of(args).subList(1, args.length)) {
-            if (!word.equals(END)) {
-                line.add(word);
-                continue;
+        endWithStandardInput();
+        Class<?> tool = Class.forName(args[0]);
+        List<String> line = Arrays.asList(args).subList(1, args.length);
+        for (int end = line.indexOf(END); end >= 0; end = line.indexOf(END)) {
+            var constructor = tool.getDeclaredConstructor();
+            constructor.setAccessible(true);
+            int code = Tool.run(
+                    (Tool) constructor.newInstance(), line.subList(0, end).toArray(new String[0]));
+            if (code != Exit.OK) {
+                System.exit(code);
             }
-            var tool = Class.forName(args[0]).getDeclaredConstructor();
-            tool.setAccessible(true);
-            worst = Math.max(worst, Tool.run((Tool) tool.newInstance(), line.toArray(new String[0])));
-            line.clear();
+            line = line.subList(end + 1, line.size());
         }
-        System.exit(worst);
+        var main = tool.getDeclaredMethod("main", String[].class);
+        main.setAccessible(true);
+        main.invoke(null, (Object) line.toArray(new String[0]));
+    }
+
+    private static void endWithStandardInput() {
+        Thread reader = new Thread(() -> {
+            try {
+                System.in.transferTo(OutputStream.nullOutputStream());
+            } catch (IOException e) {
+                // An end as well.
+            }
+            Runtime.getRuntime().halt(Exit.UNAVAILABLE);
+        });
+        reader.setDaemon(true);
+        reader.start();
     }
 }

@@ -95,7 +95,7 @@ class CatalogTest {
     @ParameterizedTest
     @MethodSource("names")
     void whatIsBuiltOnAnyJdkRunsOnTheOldest(String alias) throws IOException {
-        assertThat(directives(alias, "COMPILE_OPTIONS")).containsExactly("--release 17");
+        assertThat(directives(alias, "COMPILE_OPTIONS")).containsExactly("--release 17 -XDstringConcat=inline");
     }
 
     @Test

@@ -11,12 +11,19 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
+import org.awaitility.Awaitility;
+import org.awaitility.core.ConditionFactory;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** The contract's part "install". That installed commands do their work is what the tools' own tests show. */
@@ -31,7 +38,8 @@ class InstallTest {
     private Path folder;
 
     @BeforeAll
-    static void installTwo() {
+    static void installTwo() throws IOException {
+        Files.setPosixFilePermissions(shared, PosixFilePermissions.fromString("rwxr-xr-x"));
         Run run = install("clustercron", "elb-presence", "--to", bin(shared).toString());
         assertThat(run.exit()).as("%s", run).isZero();
         assertThat(run.out()).isEmpty();
@@ -79,6 +87,10 @@ class InstallTest {
                 .run();
     }
 
+    private static ConditionFactory await(String what) {
+        return Awaitility.await(what).atMost(Duration.ofSeconds(90)).pollInterval(Duration.ofMillis(5));
+    }
+
     private static void assertTellsItsVersion(Run run) {
         assertThat(run.exit()).as("%s", run).isZero();
         assertThat(run.out()).matches("clustercron \\d+\\.\\d+\\.\\d+\n");
@@ -98,6 +110,36 @@ class InstallTest {
     }
 
     @Test
+    void startsForAnotherUserWhoMayNotReadOurHome() {
+        assumeTrue(System.getProperty("user.name").equals("root"), "only root can become somebody else");
+        String command = bin(shared).resolve("clustercron").toString();
+
+        assertTellsItsVersion(ToolRunner.command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+                .args("env", "-i", command, "--version")
+                .run());
+    }
+
+    @Test
+    @Tag("once")
+    void connectsToNothingButItsEndpoint() throws IOException {
+        assumeTrue(Files.isExecutable(Path.of("/usr/bin/strace")), "there is no strace");
+        Path trace = folder.resolve("trace");
+        try (Moto moto = Moto.start()) {
+            String web = moto.classic();
+            Run run = ToolRunner.command("strace", "-f", "-o", trace.toString(), "-e", "trace=connect,sendto,sendmsg")
+                    .args(bin(shared).resolve("clustercron").toString(), "--instance-id", "i-1", "elb", web)
+                    .aws(moto.url())
+                    .run();
+
+            assertThat(run.exit()).as("%s", run).isEqualTo(1);
+            assertThat(Files.readAllLines(trace).stream().filter(line -> line.contains("sa_family=")))
+                    .isNotEmpty()
+                    // The C library looks for its cache of names, which is on this machine, too.
+                    .allMatch(line -> line.contains("htons(" + moto.url().getPort() + ")") || line.contains("/nscd/"));
+        }
+    }
+
+    @Test
     void theArchiveFitsTheJdkThatWillRunTheCommand() throws IOException {
         ToolRunner strict = ToolRunner.command(
                         bin(shared).resolve("clustercron").toString(), "--version")
@@ -112,32 +154,53 @@ class InstallTest {
         assertThat(damaged.exit()).as("the check can fail: %s", damaged).isNotZero();
     }
 
+    @Test
+    void theArchiveHasTheClassesThatAreOldInFormat() throws IOException {
+        String launcher = Files.readString(bin(shared).resolve("clustercron"));
+        Path talking = folder.resolve("clustercron");
+        Files.writeString(talking, launcher.replace("-Xlog:disable", "-Xlog:class+load:stdout"));
+
+        Run run = ToolRunner.command("sh", talking.toString(), "--version").run();
+
+        assertThat(run.out().lines().filter(line -> line.contains(" picocli.")))
+                .isNotEmpty()
+                .allMatch(line -> line.contains("source: shared objects file"));
+    }
+
     enum Damage {
         MISSING,
         NONSENSE,
         EMPTY,
-        CUT_SHORT,
-        OLDER_THAN_A_JAR
+        CUT_SHORT
     }
 
     @ParameterizedTest
     @EnumSource
-    void anArchiveThatNoLongerFitsCostsSpeedAndNothingElse(Damage damage) throws IOException {
-        copy();
-        Path archive = archive(folder, "clustercron");
+    void anArchiveThatIsNoneCostsSpeedAndNothingElse(Damage damage) throws IOException {
+        Path archive = archive(shared, "clustercron");
+        byte[] bytes = Files.readAllBytes(archive);
+        Path damaged = folder.resolve("archive");
         switch (damage) {
-            case MISSING -> Files.delete(archive);
-            case NONSENSE -> Files.writeString(archive, "nonsense");
-            case EMPTY -> Files.write(archive, new byte[0]);
-            case CUT_SHORT -> {
-                byte[] half = Files.readAllBytes(archive);
-                Files.write(archive, java.util.Arrays.copyOf(half, half.length / 2));
-            }
-            case OLDER_THAN_A_JAR -> {
-                for (Path jar : files(lib(folder).resolve("jars"))) {
-                    Files.setLastModifiedTime(jar, FileTime.fromMillis(System.currentTimeMillis() + 60_000));
-                }
-            }
+            case MISSING -> {}
+            case NONSENSE -> Files.writeString(damaged, "nonsense");
+            case EMPTY -> Files.write(damaged, new byte[0]);
+            case CUT_SHORT -> Files.write(damaged, Arrays.copyOf(bytes, bytes.length / 2));
+        }
+        Path command = folder.resolve("clustercron");
+        Files.writeString(
+                command,
+                Files.readString(bin(shared).resolve("clustercron"))
+                        .replace(archive.toString().replace(lib(shared).toString(), "$lib"), damaged.toString()));
+
+        assertTellsItsVersion(
+                ToolRunner.command("sh", command.toString(), "--version").run());
+    }
+
+    @Test
+    void anArchiveOfJarsThatHaveChangedSinceCostsSpeedAndNothingElse() throws IOException {
+        copy();
+        for (Path jar : files(lib(folder).resolve("jars"))) {
+            Files.setLastModifiedTime(jar, FileTime.fromMillis(System.currentTimeMillis() + 60_000));
         }
 
         assertTellsItsVersion(version(folder));
@@ -159,6 +222,20 @@ class InstallTest {
         assertTellsItsVersion(ToolRunner.command(command.toString(), "--version")
                 .env("JAVA_HOME", other.toString())
                 .run());
+    }
+
+    @Test
+    @Tag("once")
+    void whereThereIsNoJdkAnyMoreItSaysSo() throws IOException {
+        copy();
+        Path command = bin(folder).resolve("clustercron");
+        Files.writeString(command, Files.readString(command).replace(System.getProperty("java.home"), "/no/such/jdk"));
+
+        Run run = ToolRunner.command("env", "-i", "PATH=" + folder, command.toString(), "--version")
+                .run();
+
+        assertThat(run.exit()).as("%s", run).isEqualTo(69);
+        assertThat(run.err()).isEqualTo("clustercron: error: no java: install a JDK, or set JAVA_HOME\n");
     }
 
     @Test
@@ -186,13 +263,25 @@ class InstallTest {
     }
 
     @Test
-    void anUpgradeIsAtomicAlsoWhereOneWasKilledBefore() throws IOException {
+    @Tag("once")
+    void anUpgradeIsAtomicAlsoWhereOthersWereKilled() {
         copy();
-        Path killed = Files.createDirectory(lib(folder).resolve("tools/clustercron/1"));
-        Files.writeString(killed.resolve("notes"), "half");
-        Run upgrade = ToolRunner.tool("install")
-                .args("clustercron", "--to", bin(folder).toString())
-                .start();
+        Path tool = lib(folder).resolve("tools/clustercron");
+        int generation = 2;
+        for (String reached : List.of("rehearsal/trust", "archive")) {
+            Run killed = upgrade();
+            Path sign = tool.resolve(generation++ + "/" + reached);
+            await(sign + " is there").until(() -> Files.exists(sign) || !killed.isAlive());
+            assertThat(killed.isAlive()).as("%s", killed).isTrue();
+            killed.signal("KILL").exit();
+
+            await("the rehearsal ends, too").until(() -> ProcessHandle.allProcesses()
+                    .noneMatch(
+                            process -> process.info().commandLine().orElse("").contains(tool + "/")));
+            assertTellsItsVersion(version(folder));
+        }
+
+        Run upgrade = upgrade();
         int runs = 0;
         while (upgrade.isAlive()) {
             assertTellsItsVersion(version(folder));
@@ -202,10 +291,102 @@ class InstallTest {
         assertThat(upgrade.exit()).as("%s", upgrade).isZero();
         assertThat(runs).isPositive();
         assertTellsItsVersion(version(folder));
-        assertThat(killed).doesNotExist();
-        assertThat(lib(folder).resolve("tools/clustercron").toFile().list())
+        assertThat(tool.toFile().list())
                 .as("the new one, and the one before for what still runs")
-                .hasSize(2);
+                .containsExactlyInAnyOrder("1", String.valueOf(generation));
+        assertThat(tool.resolve(String.valueOf(generation)).toFile().list())
+                .containsExactlyInAnyOrder("archive", "jars");
+        assertThat(lib(folder).resolve("jars/new")).doesNotExist();
+        assertThat(bin(folder).toFile().list()).containsExactlyInAnyOrder("clustercron", "elb-presence");
+    }
+
+    private Run upgrade() {
+        return ToolRunner.tool("install")
+                .args("clustercron", "--to", bin(folder).toString())
+                .start();
+    }
+
+    @Test
+    @Tag("once")
+    void twoAtOnceWaitForEachOther() {
+        List<Run> runs = Stream.of(List.of("clustercron"), List.of("clustercron"), List.of("--remove", "elb-presence"))
+                .map(args -> ToolRunner.tool("install")
+                        .args(args.toArray(new String[0]))
+                        .args("--to", bin(folder).toString())
+                        .start())
+                .toList();
+
+        assertThat(runs).allSatisfy(run -> assertThat(run.exit()).as("%s", run).isZero());
+        assertTellsItsVersion(version(folder));
+        assertThat(install("--remove", "clustercron", "--to", bin(folder).toString())
+                        .exit())
+                .isZero();
+        assertThat(lib(folder)).doesNotExist();
+    }
+
+    @ParameterizedTest
+    @Tag("once")
+    @CsvSource({"4, 78", "30, 0"})
+    void aFullDiskLeavesNothingHalfDone(int mebibytes, int exit) {
+        Run run = ToolRunner.command("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
+                .args(
+                        """
+                        mount -t tmpfs -o size="$2"m none "$1" || exit
+                        "$0" install clustercron --to "$1/bin"
+                        code=$?
+                        ls "$1"/lib/rollcall/tools/*/* >&2
+                        [ $code != 0 ] || "$1/bin/clustercron" --version
+                        exit $code
+                        """)
+                .args(ToolRunner.root().resolve("jbang").toString(), folder.toString(), String.valueOf(mebibytes))
+                .run();
+
+        assertThat(run.exit()).as("%s", run).isEqualTo(exit);
+        if (exit == 0) {
+            assertThat(run.err()).contains("warning: has no class archive").doesNotContain("\narchive");
+            assertThat(run.out()).matches("clustercron \\d+\\.\\d+\\.\\d+\n");
+        } else {
+            assertThat(run.err())
+                    .contains("cannot write to " + lib(folder), "No space left")
+                    .contains("cannot access");
+        }
+    }
+
+    @Test
+    @Tag("once")
+    void worksFromACatalogAndWhenTheCheckoutIsGone() throws IOException {
+        Path checkout = folder.resolve("checkout");
+        assertThat(ToolRunner.command(
+                                "sh", "-c", "mkdir \"$1\" && cp -a jbang jbang-catalog.json pom.xml lib scripts \"$1\"")
+                        .args("sh", checkout.toString())
+                        .start(ToolRunner.root(), "")
+                        .exit())
+                .isZero();
+        String catalog = checkout.resolve("jbang-catalog.json").toString();
+
+        Run run = ToolRunner.command("sh", "-c", "exec jbang \"$@\"", "sh", "install@" + catalog, "clustercron")
+                .args("--from", catalog, "--to", bin(folder).toString())
+                .env("PATH", checkout + ":" + System.getenv("PATH"))
+                .run();
+
+        assertThat(run.exit()).as("%s", run).isZero();
+        Files.move(checkout, folder.resolve("elsewhere"));
+        assertTellsItsVersion(version(folder));
+    }
+
+    @Test
+    @Tag("once")
+    void removeAlsoTakesWhatAnInstallationWithoutItsCommandLeft() throws IOException {
+        copy();
+        Files.delete(bin(folder).resolve("clustercron"));
+        Files.writeString(bin(folder).resolve(".elb-presence.new"), "half");
+
+        Run run = install(
+                "--remove", "clustercron", "elb-presence", "--to", bin(folder).toString());
+
+        assertThat(run.exit()).as("%s", run).isZero();
+        assertThat(files(folder)).isEmpty();
+        assertThat(lib(folder)).doesNotExist();
     }
 
     @Test
