@@ -798,9 +798,12 @@ class Install extends Tool {
                     List.of(List.of(
                             "--all",
                             "--docker-host",
-                            "tcp://127.0.0.1:" + others.getAddress().getPort(),
+                            "tcp://127.0.0.1:" + plain.getAddress().getPort(),
                             "--http",
                             "127.0.0.1:" + freePort()));
+                case "lbmanager" ->
+                    // There is no stand-in of etcd's gRPC; a connection that is refused loads the client all the same.
+                    List.of(List.of("plan", "--endpoints", "http://127.0.0.1:" + freePort()), List.of("--version"));
                 default -> List.of(List.of("--version"));
             };
         }
