@@ -798,7 +798,7 @@ class Install extends Tool {
                     List.of(List.of(
                             "--all",
                             "--docker-host",
-                            "tcp://127.0.0.1:" + others.getAddress().getPort(),
+                            "tcp://127.0.0.1:" + plain.getAddress().getPort(),
                             "--http",
                             "127.0.0.1:" + freePort()));
                 case "lbmanager" ->
