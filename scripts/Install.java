@@ -800,6 +800,14 @@ class Install extends Tool {
                                     String.valueOf(plain.getAddress().getPort()),
                                     "--peer-port",
                                     String.valueOf(peer.getAddress().getPort())));
+                case "etcd-presence" ->
+                    // Without a container, for nothing here speaks gRPC, in which its keys would go to etcd.
+                    List.of(List.of(
+                            "--all",
+                            "--docker-host",
+                            "tcp://127.0.0.1:" + plain.getAddress().getPort(),
+                            "--http",
+                            "127.0.0.1:" + freePort()));
                 default -> List.of(List.of("--version"));
             };
         }
@@ -949,7 +957,7 @@ class Install extends Tool {
                     + "</instanceState><privateIpAddress>" + address + "</privateIpAddress></item>";
         }
 
-        /** The metadata service, with the role's credentials, and etcd by its gateway and its peer port. */
+        /** The metadata service, with the role's credentials, etcd by its gateway and its peer port, and Docker. */
         private String other(HttpExchange exchange, String asked) {
             String path = exchange.getRequestURI().getPath();
             String header = "{\"header\":{\"cluster_id\":\"12\",\"member_id\":\"11\",\"revision\":\"1\"}";
@@ -976,6 +984,9 @@ class Install extends Tool {
                     header + ",\"members\":[" + member + ",{\"ID\":\"10\",\"peerURLs\":[\"http://127.0.0.2:" + peerPort
                             + "\"]}]}";
                 case "/members" -> "[" + member.replace("\"ID\":\"11\"", "\"id\":11") + "]";
+                case "/containers/json" -> "[]";
+                case "/networks/bridge" -> "{\"IPAM\":{\"Config\":[{\"Subnet\":\"172.17.0.0/16\"}]}}";
+                case "/events" -> "";
                 default -> header + "}";
             };
         }

@@ -87,22 +87,22 @@ class ClusterCronBench {
         ToolRunner java = measured(ToolRunner.installed("clustercron")).env("XDG_CACHE_HOME", caches.toString());
         Map<String, ToolRunner> map = new LinkedHashMap<>();
         map.put("elb: ./jbang clustercron", jbang.args("--instance-id", id, "elb", web));
-        map.put("elb: java -cp ... ClusterCron", java.args("--instance-id", id, "elb", web));
-        map.put("elb: java -cp ... ClusterCron -c", java.args("-c", "--instance-id", id, "elb", web));
+        map.put("elb: installed clustercron", java.args("--instance-id", id, "elb", web));
+        map.put("elb: installed clustercron -c", java.args("-c", "--instance-id", id, "elb", web));
         if (isThere("aws")) {
             map.put("elb: aws | sort | head", measured("sh", "-c", AWS_ELB, "sh", web, id));
         }
-        map.put("alb by name: java -cp ... ClusterCron", java.args("--instance-id", id, "alb", api));
-        map.put("alb by ARN: java -cp ... ClusterCron", java.args("--instance-id", id, "alb", arn));
-        map.put("alb by ARN: java -cp ... ClusterCron -c", java.args("-c", "--instance-id", id, "alb", arn));
+        map.put("alb by name: installed clustercron", java.args("--instance-id", id, "alb", api));
+        map.put("alb by ARN: installed clustercron", java.args("--instance-id", id, "alb", arn));
+        map.put("alb by ARN: installed clustercron -c", java.args("-c", "--instance-id", id, "alb", arn));
         if (isThere("aws")) {
             map.put("alb by ARN: aws | sort | head", measured("sh", "-c", AWS_ELBV2, "sh", arn, id));
         }
         map.put(
-                "slot: java -cp ... ClusterCron --slot 1h elb true",
+                "slot: installed clustercron --slot 1h elb true",
                 java.args("--instance-id", id, "--slot", "1h", "--job", job, "elb", web, "true"));
         map.put(
-                "slot: java -cp ... ClusterCron -c --slot 1h elb true",
+                "slot: installed clustercron -c --slot 1h elb true",
                 java.args("-c", "--instance-id", id, "--slot", "1h", "--job", job + "c", "elb", web, "true"));
         if (isThere(etcdctl())) {
             map.put("slot: etcdctl lock true", measured(etcdctl(), "lock", job, "true"));

@@ -87,7 +87,7 @@ class ElbPresenceBench {
         Map<String, ToolRunner> map = new LinkedHashMap<>();
         map.put("./jbang elb-presence", tail(ToolRunner.root().resolve("jbang") + " elb-presence"));
         map.put(
-                "java -cp ... ElbPresence",
+                "installed elb-presence",
                 tail(System.getProperty("java.home")
                         + "/bin/java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms8m -Xmx64m -cp " + classPath
                         + " ElbPresence"));

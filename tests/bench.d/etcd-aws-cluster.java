@@ -19,7 +19,6 @@ import io.github.rollcall.EtcdMember;
 import io.github.rollcall.harness.AwsProxy;
 import io.github.rollcall.harness.EtcdLab;
 import io.github.rollcall.harness.EtcdLab.Node;
-import io.github.rollcall.harness.EtcdLab.Way;
 import io.github.rollcall.harness.Measurements;
 import io.github.rollcall.harness.Moto;
 import io.github.rollcall.harness.ToolRunner;
@@ -66,13 +65,12 @@ class EtcdAwsClusterBench {
         Map<String, Function<Node, ToolRunner>> contestants = new LinkedHashMap<>();
         try (EtcdLab empty = EtcdLab.of(3);
                 AwsProxy theirs = AwsProxy.before(Moto.shared());
-                EtcdLab cluster = EtcdLab.of(3)) {
-            start(cluster);
+                EtcdLab cluster = EtcdLab.cluster(3)) {
             Node newcomer = cluster.scale(4).get(0);
             // Adding is refused for some seconds after a start.
             Thread.sleep(8_000);
             contestants.put("./jbang etcd-aws-cluster", node -> node.toolByJbang());
-            contestants.put("etcd-aws-cluster, installed", node -> node.tool());
+            contestants.put("installed etcd-aws-cluster", node -> node.tool());
             contestants.put("sh, awscli, curl and jq", EtcdAwsClusterBench::shell);
             for (int run = -1; run < runs; run++) {
                 for (Map.Entry<String, Function<Node, ToolRunner>> c : contestants.entrySet()) {
@@ -115,18 +113,6 @@ class EtcdAwsClusterBench {
 
     private static String port(String url) {
         return url.replaceFirst(".*:", "");
-    }
-
-    private static void start(EtcdLab lab) {
-        List<Node> nodes = lab.nodes();
-        nodes.parallelStream().forEach(n -> {
-            Run run = n.tool("--output", n.parameters.toString()).run();
-            if (run.exit() != 0) {
-                throw new IllegalStateException(run.toString());
-            }
-            n.startEtcd(Way.ENVIRONMENT_FILE);
-        });
-        lab.awaitMembers(nodes);
     }
 
     /** A look at what GNU time says of CPU and memory, around the process and all that it starts. */

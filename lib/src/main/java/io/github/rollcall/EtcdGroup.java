@@ -41,8 +41,9 @@ public record EtcdGroup(String name, int desired, List<Node> nodes, Set<String> 
             return addresses.isEmpty() ? null : addresses.get(0);
         }
 
+        /** @param address as {@link EtcdUrls#address} gives it, which is EC2's way */
         boolean has(String address) {
-            return addresses.stream().anyMatch(a -> EtcdUrls.sameForm(a).equals(EtcdUrls.sameForm(address)));
+            return addresses.contains(address);
         }
 
         /** Whether EC2 says that it is gone for good: terminated or on the way there, which cannot be undone. */

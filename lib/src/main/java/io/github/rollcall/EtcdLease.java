@@ -30,6 +30,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.stream.Collectors;
@@ -115,6 +116,9 @@ public final class EtcdLease {
     private CompletableFuture<Boolean> ending;
     private boolean revoking;
 
+    /** How many new sets of wanted keys this does not know of yet. */
+    private final AtomicInteger toBeHeard = new AtomicInteger();
+
     private volatile boolean inOrder = true;
     private volatile Failure problem;
     private volatile long losses;
@@ -144,7 +148,10 @@ public final class EtcdLease {
     /** These keys, with these values, from now on, and no others. */
     public void want(Map<String, String> keys) {
         Map<String, String> copy = new TreeMap<>(keys);
+        toBeHeard.incrementAndGet();
         onTimer(() -> {
+            outOfOrder();
+            toBeHeard.decrementAndGet();
             if (ending != null) {
                 return;
             }
@@ -157,7 +164,7 @@ public final class EtcdLease {
 
     /** Whether etcd has what is wanted, as last heard. */
     public boolean isInOrder() {
-        return inOrder;
+        return inOrder && toBeHeard.get() == 0;
     }
 
     /** Why it is not in order, or null. */
@@ -261,16 +268,25 @@ public final class EtcdLease {
     }
 
     private void tell() {
-        boolean now = wanted.isEmpty() ? former.isEmpty() : id != 0 && isWritten();
+        boolean now = toBeHeard.get() == 0 && (wanted.isEmpty() ? former.isEmpty() : id != 0 && isWritten());
         if (now) {
             problem = null;
         }
-        if (now != inOrder) {
-            inOrder = now;
+        if (!now) {
+            outOfOrder();
+        } else if (!inOrder) {
+            inOrder = true;
             changed.run();
         }
         if (ending != null && id == 0 && former.isEmpty() && !busy && !revoking) {
             ending.complete(true);
+        }
+    }
+
+    private void outOfOrder() {
+        if (inOrder) {
+            inOrder = false;
+            changed.run();
         }
     }
 

@@ -12,6 +12,7 @@ import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.nio.charset.StandardCharsets;
+import java.time.Instant;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -24,8 +25,8 @@ import java.util.concurrent.CountDownLatch;
 
 /** Records every event of the keys that begin alike, as a reader of etcd sees them, from its start on. Thread-safe. */
 public final class EtcdWatcher implements AutoCloseable {
-    /** One event. @param value null when it was deleted */
-    public record Event(String key, String value, long revision, long nanoTime) {}
+    /** One event. @param value null when it was deleted; @param at when this was told */
+    public record Event(String key, String value, long revision, Instant at) {}
 
     private final List<Event> events = new CopyOnWriteArrayList<>();
     private final Map<String, String> now = new ConcurrentHashMap<>();
@@ -96,7 +97,7 @@ public final class EtcdWatcher implements AutoCloseable {
         } else {
             now.put(key, value);
         }
-        events.add(new Event(key, value, kv.get("mod_revision").getAsLong(), System.nanoTime()));
+        events.add(new Event(key, value, kv.get("mod_revision").getAsLong(), Instant.now()));
     }
 
     /** All events so far. */

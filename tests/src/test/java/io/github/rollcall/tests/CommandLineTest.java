@@ -42,6 +42,20 @@ class CommandLineTest {
             elb-presence --elb a --status --register-only       | --register-only, --status
             elb-presence --elb a web                            | 'web' is not an option; a command to run goes after --
             elb-presence --elb a --status -- true               | run no command
+            etcd-presence                                       | --container=NAME
+            etcd-presence --all --container a                   | mutually exclusive
+            etcd-presence --label a                             | --all
+            etcd-presence --container a/b                       | --container is 'a/b': expected a container's name
+            etcd-presence --container a,,b                      | --container is '': expected a container's name
+            etcd-presence --all --label =x                      | --label is '=x': expected KEY or KEY=VALUE
+            etcd-presence --all --root containers               | --root is 'containers': expected a key such as /containers
+            etcd-presence --all --prefix a//b                   | --prefix is 'a//b': expected a name such as web or eu/web
+            etcd-presence --all --host-ip everywhere            | --host-ip is 'everywhere': expected an address
+            etcd-presence --all --ttl 1s                        | --ttl is out of range: expected 3s to 24h
+            etcd-presence --all --interval 10ms                 | --interval is less than 1s
+            etcd-presence --all --docker-host ssh://a           | --docker-host is 'ssh://a': expected unix:///PATH
+            etcd-presence --all --endpoints http://a,https://b  | --endpoints has both http and https
+            etcd-presence --all --user a:b                      | --user takes a name only
             lbmanager sing                                      | expected one of
             lbmanager plan web                                  | 'web' is too much: only announce takes a KEY
             lbmanager announce                                  | announce needs a KEY
