@@ -30,7 +30,7 @@ import org.junit.jupiter.api.Timeout;
 @Tag("once")
 @Timeout(value = 10, unit = TimeUnit.MINUTES)
 class DemoTest {
-    private static final Duration PATIENCE = Duration.ofSeconds(180);
+    private static final Duration PATIENCE = Duration.ofMinutes(8);
     private static final String WAITING = "Enter goes on.";
 
     private Run demo;
