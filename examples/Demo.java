@@ -12,6 +12,7 @@
 //DEPS software.amazon.awssdk:route53
 //DEPS software.amazon.awssdk:url-connection-client
 //DEPS org.awaitility:awaitility:4.3.0
+//SOURCES ../tests/src/main/java/io/github/rollcall/harness/DockerServer.java
 //SOURCES ../tests/src/main/java/io/github/rollcall/harness/MetadataServer.java
 //SOURCES ../tests/src/main/java/io/github/rollcall/harness/Moto.java
 //SOURCES ../tests/src/main/java/io/github/rollcall/harness/Servers.java
@@ -31,6 +32,7 @@ import io.github.rollcall.Signals;
 import io.github.rollcall.Table;
 import io.github.rollcall.TargetGroup;
 import io.github.rollcall.Tool;
+import io.github.rollcall.harness.DockerServer;
 import io.github.rollcall.harness.MetadataServer;
 import io.github.rollcall.harness.Moto;
 import io.github.rollcall.harness.Servers;
@@ -49,6 +51,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
@@ -104,8 +107,12 @@ class Demo extends Tool {
     private Moto moto;
     private Fleet fleet;
 
-    /** The sentence why there is no etcd, or null where there is one. */
+    private DockerServer docker;
+
+    /** Why there is no etcd, or no Docker, or null where there is. */
     private String noEtcd;
+
+    private String noDocker;
 
     private int worst;
 
@@ -122,6 +129,7 @@ class Demo extends Tool {
         root = checkout();
         jbang = Path.of("").toAbsolutePath().equals(root) ? "./jbang" : quoted(root.resolve("jbang"));
         lab = newLab();
+        Servers.writeInto(lab);
         Runtime.getRuntime().addShutdownHook(new Thread(this::removeEverything));
         Signals.on(name -> System.exit(Exit.OK), "INT", "TERM", "HUP");
 
@@ -134,6 +142,7 @@ class Demo extends Tool {
         part("etcd-aws-cluster: the group becomes an etcd cluster", noEtcd, this::cluster);
         part("elb-presence: a node is in its load balancers while it runs", null, this::presence);
         part("clustercron: one node runs the job", null, this::cron);
+        part("etcd-presence: containers' ports in etcd", noEtcd != null ? noEtcd : noDocker, this::containers);
         part("lbmanager: load balancers as etcd says", noEtcd, this::manager);
         end();
         return worst;
@@ -218,6 +227,27 @@ class Demo extends Tool {
             run(fleet.master(), once);
             page.table(fleet.keys("/clustercron/"));
         }
+    }
+
+    private void containers() {
+        Node first = fleet.nodes.get(0);
+        page.text("A container with a published port:");
+        run(first, "docker run -d --name hello -p 8080:80 " + DockerServer.IMAGE + " /bin/busybox httpd -f");
+        run(first, "docker ps --format '{{.Names}}: {{.Status}}, {{.Ports}}'");
+        page.text("Whoever looks for it asks etcd, where its address and port are as long as it runs:");
+        Job presence = start(first, jbang + " etcd-presence --container hello", "etcd-presence: ready");
+        await("the container's keys", () -> fleet.has("/containers/hello/"));
+        page.table(fleet.keys("/containers/"));
+        page.text("It stops, and its keys go at once:");
+        run(first, "docker stop -t 0 hello");
+        await("the end of its keys", () -> !fleet.has("/containers/hello/"));
+        page.table(fleet.keys("/containers/"));
+        page.text("It starts again, and they are back:");
+        run(first, "docker start hello");
+        await("the container's keys", () -> fleet.has("/containers/hello/"));
+        page.table(fleet.keys("/containers/"));
+        page.command(first, "kill %1");
+        presence.end();
     }
 
     private void manager() {
@@ -317,6 +347,16 @@ class Demo extends Tool {
             moto = Moto.start();
         });
         Task etcd = new Task("etcd", task -> fetch(task, "etcd"));
+        Task dockerd = new Task("Docker", task -> {
+            if (!"root".equals(System.getProperty("user.name"))) {
+                throw new Failure(
+                        Exit.UNAVAILABLE, "Docker needs root, and this is " + System.getProperty("user.name"));
+            }
+            fetch(task, "docker");
+            task.doing = "starting";
+            // Within the network of its own; else each docker run would warn.
+            docker = DockerServer.start("--ip-forward=true");
+        });
         Task tools = new Task("the tools", this::build);
         aws.await();
         try {
@@ -330,7 +370,15 @@ class Demo extends Tool {
             noEtcd = "this system has no loopback address but 127.0.0.1, and a cluster needs several";
         }
         tools.await();
-        String path = Stream.of(Servers.program("etcd-server", "etcd"), Servers.program("etcd-client", "etcdctl"))
+        try {
+            dockerd.await();
+        } catch (Failure f) {
+            noDocker = f.getMessage();
+        }
+        String path = Stream.of(
+                        Servers.program("etcd-server", "etcd"),
+                        Servers.program("etcd-client", "etcdctl"),
+                        Servers.program("docker.io", "docker"))
                 .filter(program -> program.contains("/"))
                 .map(program -> Path.of(program).getParent() + ":")
                 .collect(Collectors.joining());
@@ -341,14 +389,21 @@ class Demo extends Tool {
         exported.put("AWS_REGION", Moto.REGION);
         exported.put("AWS_ACCESS_KEY_ID", "demo");
         exported.put("AWS_SECRET_ACCESS_KEY", "demo");
+        if (docker != null) {
+            exported.put("DOCKER_HOST", docker.host());
+        }
     }
 
     private void fetch(Task task, String server) {
-        new Job(null, quoted(root.resolve("tests/servers")) + " " + server, task::says).succeed();
+        new Job(
+                        null,
+                        quoted(root.resolve("tests/servers")) + " " + server,
+                        line -> task.says(line.replaceFirst("^servers: ", "")))
+                .succeed();
     }
 
     private void build(Task task) {
-        for (String tool : List.of("etcd-aws-cluster", "elb-presence", "clustercron", "lbmanager")) {
+        for (String tool : List.of("etcd-aws-cluster", "elb-presence", "clustercron", "etcd-presence", "lbmanager")) {
             task.doing = tool;
             new Job(null, quoted(root.resolve("jbang")) + " build " + tool, line -> {
                         if (line.contains("Resolving dependencies")) {
@@ -388,7 +443,7 @@ class Demo extends Tool {
             try {
                 while (true) {
                     try {
-                        future.get(100, TimeUnit.MILLISECONDS);
+                        future.get(250, TimeUnit.MILLISECONDS);
                         page.done(name, "ready", Duration.ofNanos(took));
                         return;
                     } catch (TimeoutException e) {
@@ -402,7 +457,7 @@ class Demo extends Tool {
                                 Exit.UNAVAILABLE,
                                 name + " does not start: " + e.getCause().getMessage(),
                                 e);
-                page.done(name, "not here", null);
+                page.done(name, "not here: " + failure.getMessage(), null);
                 throw failure;
             } catch (InterruptedException e) {
                 throw new Failure(Exit.TEMPORARY, "interrupted", e);
@@ -425,7 +480,10 @@ class Demo extends Tool {
                         System.getenv("XDG_CACHE_HOME"), System.getProperty("user.home") + "/.cache"))
                 .resolve("rollcall");
         try {
-            return Files.createTempDirectory(Files.createDirectories(cache), "demo");
+            Files.createDirectories(cache);
+            // Short, for the sockets in it.
+            return Files.createDirectory(cache.resolve(
+                    "demo-" + Integer.toString(ThreadLocalRandom.current().nextInt(1_000_000), 36)));
         } catch (IOException e) {
             throw new Failure(Exit.CONFIG, "cannot write to " + cache + ": set XDG_CACHE_HOME to a folder for it", e);
         }
@@ -439,11 +497,26 @@ class Demo extends Tool {
             all = List.copyOf(jobs);
         }
         all.forEach(Job::kill);
+        if (docker != null) {
+            docker.close();
+        }
         if (moto != null) {
             moto.close();
         }
-        Servers.delete(lab);
+        deleteLab();
         page.quiet("All of it is removed.");
+    }
+
+    /** What is just ending may still write. */
+    private void deleteLab() {
+        for (int n = 0; n < 50 && Files.exists(lab); n++) {
+            try {
+                Servers.delete(lab);
+                Thread.sleep(Files.exists(lab) ? 100 : 0);
+            } catch (UncheckedIOException | InterruptedException e) {
+                // Once more.
+            }
+        }
     }
 
     // --- commands
@@ -721,10 +794,15 @@ class Demo extends Tool {
             return table;
         }
 
+        boolean has(String prefix) {
+            return !etcd().all(prefix).isEmpty();
+        }
+
         Table keys(String prefix) {
             Table table = new Table("ETCD KEY", "VALUE");
-            etcd().all(prefix).forEach(table::row);
-            return table;
+            SortedMap<String, String> all = etcd().all(prefix);
+            all.forEach(table::row);
+            return all.isEmpty() ? table.row("(none)", "") : table;
         }
     }
 

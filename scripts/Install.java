@@ -49,6 +49,7 @@ import java.security.MessageDigest;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Base64;
 import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
@@ -755,7 +756,7 @@ class Install extends Tool {
 
         /** Takes the tool through its real work. */
         void rehearse(String tool, Program program, List<String> recording) throws IOException, InterruptedException {
-            present = !tool.equals("elb-presence");
+            present = !List.of("elb-presence", "lbmanager").contains(tool);
             List<String> options = new ArrayList<>(recording);
             options.add("-Djavax.net.ssl.trustStore=" + folder.resolve("trust"));
             options.add("-Djavax.net.ssl.trustStorePassword=" + PASSWORD);
@@ -783,6 +784,12 @@ class Install extends Tool {
                             List.of("-v", "--endpoint-url", url(plain), "-o", "alb", "api", "true"),
                             List.of("-v", "--slot", "1h", "--job", "one", "elb", "web", "true"),
                             List.of("-v", "elb", "web", "true"));
+                case "lbmanager" ->
+                    List.of(
+                            List.of("--once"),
+                            List.of("plan"),
+                            List.of("status"),
+                            List.of("--http", "127.0.0.1:" + freePort()));
                 case "etcd-aws-cluster" ->
                     List.of(
                             List.of("--data-dir", data, "--asg", "one", "--endpoint-url", url(plain)),
@@ -801,9 +808,6 @@ class Install extends Tool {
                             "tcp://127.0.0.1:" + plain.getAddress().getPort(),
                             "--http",
                             "127.0.0.1:" + freePort()));
-                case "lbmanager" ->
-                    // There is no stand-in of etcd's gRPC; a connection that is refused loads the client all the same.
-                    List.of(List.of("plan", "--endpoints", "http://127.0.0.1:" + freePort()), List.of("--version"));
                 default -> List.of(List.of("--version"));
             };
         }
@@ -866,7 +870,9 @@ class Install extends Tool {
 
         private void answer(HttpExchange exchange) throws IOException {
             Map<String, String> form = form(exchange);
-            String text = form.containsKey("Action") ? aws(form) : other(exchange);
+            String text = form.containsKey("Action")
+                    ? aws(form)
+                    : other(exchange, form.keySet().toString());
             byte[] body = text.getBytes(StandardCharsets.UTF_8);
             exchange.getResponseHeaders().set("Content-Type", text.startsWith("<") ? "text/xml" : "application/json");
             exchange.getResponseHeaders().set("X-Etcd-Cluster-Id", "c");
@@ -902,6 +908,10 @@ class Install extends Tool {
                                     + "</State><ReasonCode>N/A</ReasonCode><Description>"
                                     + (present ? "N/A" : "Instance is not currently registered with the LoadBalancer")
                                     + "</Description></member></InstanceStates>";
+                        case "DescribeLoadBalancers" ->
+                            "<LoadBalancerDescriptions><member><LoadBalancerName>web</LoadBalancerName><Instances>"
+                                    + (present ? "<member><InstanceId>" + SELF + "</InstanceId></member>" : "")
+                                    + "</Instances></member></LoadBalancerDescriptions>";
                         case "DescribeTargetGroups" ->
                             "<TargetGroups><member><TargetGroupArn>arn:aws:elasticloadbalancing:us-east-1:123456789012:"
                                     + "targetgroup/api/0123456789abcdef</TargetGroupArn><TargetGroupName>api</TargetGroupName>"
@@ -948,7 +958,7 @@ class Install extends Tool {
         }
 
         /** The metadata service, with the role's credentials, etcd by its gateway and its peer port, and Docker. */
-        private String other(HttpExchange exchange) {
+        private String other(HttpExchange exchange, String asked) {
             String path = exchange.getRequestURI().getPath();
             String header = "{\"header\":{\"cluster_id\":\"12\",\"member_id\":\"11\",\"revision\":\"1\"}";
             int peerPort = peer.getAddress().getPort();
@@ -966,6 +976,8 @@ class Install extends Tool {
                             + Instant.now().plus(Duration.ofHours(6)) + "\"}";
                 case "/v3/lease/grant" -> header + ",\"ID\":\"7\",\"TTL\":\"60\"}";
                 case "/v3/kv/txn" -> header + ",\"succeeded\":true}";
+                case "/v3/kv/range" -> header + configured(asked) + "}";
+                case "/v3/watch" -> "{\"result\":" + header + ",\"created\":true}}";
                 case "/v3/maintenance/status" -> header + ",\"leader\":\"11\",\"raftAppliedIndex\":\"9\"}";
                 case "/v3/cluster/member/list" -> header + ",\"members\":[" + member + "]}";
                 case "/v3/cluster/member/add" ->
@@ -977,6 +989,17 @@ class Install extends Tool {
                 case "/events" -> "";
                 default -> header + "}";
             };
+        }
+
+        /** lbmanager's one key, for who asks for such keys. @param asked the request, up to the padding of its first key */
+        private static String configured(String asked) {
+            Base64.Encoder base64 = Base64.getEncoder();
+            String path = base64.withoutPadding().encodeToString("/lbManager/".getBytes(StandardCharsets.UTF_8));
+            String key = "/lbManager/elb/us-east-1/web/multiple/" + SELF;
+            return asked.contains("\"" + path)
+                    ? ",\"count\":\"1\",\"kvs\":[{\"mod_revision\":\"1\",\"key\":\""
+                            + base64.encodeToString(key.getBytes(StandardCharsets.UTF_8)) + "\"}]"
+                    : "";
         }
 
         @Override

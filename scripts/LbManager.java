@@ -2,7 +2,7 @@
 //DESCRIPTION Keeps the members of every load balancer as etcd says.
 //JAVA 17+
 //RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djdk.reflect.useNativeAccessorOnly=true -Xms8m -Xmx256m
-// --enable-native-access=ALL-UNNAMED
+//RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED
 //COMPILE_OPTIONS --release 17 -XDstringConcat=inline
 //DEPS io.github.rollcall:rollcall-parent:0.1.0@pom
 //DEPS io.github.rollcall:rollcall:0.1.0
@@ -58,8 +58,13 @@ import io.github.rollcall.Trouble;
 import io.prometheus.metrics.core.metrics.CounterWithCallback;
 import io.prometheus.metrics.core.metrics.GaugeWithCallback;
 import io.prometheus.metrics.model.registry.PrometheusRegistry;
+import java.io.IOException;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
@@ -86,6 +91,7 @@ import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
+import java.util.function.BooleanSupplier;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
@@ -185,7 +191,7 @@ class LbManager extends Tool {
     @Option(
             names = "--max-removals",
             paramLabel = "N|P%%",
-            description = "Hold back removals of more at once, or of more percent (default: any number).")
+            description = "Hold back a change that removes more, or more percent (default: any number).")
     private String maxRemovals;
 
     @Option(
@@ -243,6 +249,10 @@ class LbManager extends Tool {
     private static final Duration FIRST_LOOK = Duration.ofMillis(250);
     private static final Duration LAST_LOOK = Duration.ofSeconds(5);
     private static final int SOMETHING = 2;
+    /** What is remembered in place of a cluster's id as long as nobody has accepted its reset. */
+    private static final String RESET_OF = "reset of ";
+
+    private static final String STATE_FOLDER = System.getenv("STATE_DIRECTORY");
 
     private final Log log = Log.of("lbmanager");
     private Plan.Policy policy;
@@ -268,12 +278,17 @@ class LbManager extends Tool {
         remembered = new Remembered(etcd, configPath, txn -> leadership == null ? txn : leadership.fence(txn));
         awsBalancers = new AwsBalancers(aws, awsRate);
         return switch (action) {
-            case run -> dryRun ? Math.max(0, plan() - SOMETHING) : manage();
+            case run -> dryRun ? dryRun(plan()) : manage();
             case plan -> plan();
             case status -> status();
             case announce -> announce();
             case purge -> purge();
         };
+    }
+
+    /** To have something to do is no news for who only asks what would be done. */
+    private static int dryRun(int code) {
+        return code == SOMETHING ? Exit.OK : code;
     }
 
     // --- the command line
@@ -306,6 +321,7 @@ class LbManager extends Tool {
         check(!json || action == Action.status, "--json is for status");
         check(!await || action == Action.announce, "--wait is for announce");
         check(!once || action == Action.run, "--once is for run");
+        check(!once || !ha, "--once does not go with --ha: a copy that ends stands for no election");
     }
 
     private void check(boolean holds, String sentence) {
@@ -361,16 +377,22 @@ class LbManager extends Tool {
             EtcdPrefix prefix = new EtcdPrefix(etcd, configPath + "/", resync, keys);
             prefix.readOnce();
             managed = remembered.managed();
-            String cluster = remembered.cluster();
-            reset = acceptReset || cluster == null || cluster.equals(prefix.cluster()) ? null : resetSentence(cluster);
+            Remembered.Cluster cluster = remembered.cluster();
+            reset = acceptReset || cluster == null || cluster.id().equals(prefix.cluster())
+                    ? null
+                    : resetSentence(cluster);
             managed.keySet().forEach(b -> keys.balancers.computeIfAbsent(b, name -> new HashMap<>()));
             Map<String, Set<BalancerName>> groups = new TreeMap<>();
             keys.balancers.keySet().forEach(b -> groups.computeIfAbsent(b.kind() + b.region(), g -> new HashSet<>())
                     .add(b));
             inParallel(groups.values(), names -> {
                 BalancerName any = names.iterator().next();
-                Map<BalancerName, Reading> read = of(any).members(names);
-                names.forEach(b -> readings.put(b, read.getOrDefault(b, missing(b))));
+                try {
+                    Map<BalancerName, Reading> read = of(any).members(names);
+                    names.forEach(b -> readings.put(b, read.getOrDefault(b, missing(b))));
+                } catch (Failure f) {
+                    names.forEach(b -> readings.put(b, Reading.failed(f)));
+                }
             });
         }
 
@@ -485,7 +507,13 @@ class LbManager extends Tool {
         List<BalancerName> known = names.stream()
                 .filter(b -> survey.readings.get(b).problem() == null)
                 .toList();
-        inParallel(known, b -> health.put(b, of(b).health(b)));
+        inParallel(known, b -> {
+            try {
+                health.put(b, of(b).health(b));
+            } catch (Failure f) {
+                Log.of(b.toString()).error("health not known: " + f.getMessage());
+            }
+        });
         Table table = new Table("LOAD BALANCER", "CLASS", "MEMBER", "KEY", "REGISTERED", "HEALTH");
         JsonArray all = new JsonArray();
         for (BalancerName b : names) {
@@ -576,7 +604,8 @@ class LbManager extends Tool {
 
     private int announce() throws InterruptedException {
         BalancerKey announced = announced();
-        String etcdKey = configPath + "/" + announced;
+        boolean isWhole = isWhole(key);
+        String etcdKey = configPath + "/" + key + (isWhole ? "" : "/" + announced.member());
         if (dryRun) {
             System.out.println("would put " + etcdKey);
             return Exit.OK;
@@ -620,8 +649,7 @@ class LbManager extends Tool {
 
     private BalancerKey announced() {
         try {
-            boolean hasMember = key.split("/", -1).length == (key.startsWith("route53/") ? 6 : 5);
-            if (hasMember) {
+            if (isWhole(key)) {
                 return BalancerKey.parse(key);
             }
             BalancerKey balancer = BalancerKey.parseBalancer(key);
@@ -634,6 +662,10 @@ class LbManager extends Tool {
         } catch (IllegalArgumentException e) {
             throw usage("KEY is '" + key + "': " + e.getMessage());
         }
+    }
+
+    private static boolean isWhole(String key) {
+        return key.split("/", -1).length == (key.startsWith("route53/") ? 6 : 5);
     }
 
     private void awaitService(BalancerKey announced, Log subject) {
@@ -710,7 +742,13 @@ class LbManager extends Tool {
     /** Why removals wait in all load balancers, or null. */
     private volatile String reset;
 
+    /** etcd's revision when that was found out. */
+    private volatile long resetAt;
+
     private volatile boolean ready;
+
+    /** What it ends with. */
+    private volatile int code;
 
     private int manage() throws InterruptedException {
         Signals.on(name -> stop.complete("SIG" + name), "TERM", "INT", "HUP");
@@ -718,7 +756,7 @@ class LbManager extends Tool {
         prefix = new EtcdPrefix(etcd, configPath + "/", resync, new Changes());
         if (ha) {
             leadership = new Leadership(
-                    etcd, Remembered.leaderKey(configPath), who(), ttl, this::takeUpSoon, () -> acting = false);
+                    etcd, Remembered.leaderKey(configPath), who(), ttl, this::takeUpSoon, this::actNoMore);
             aws.changeOnlyWhile(leadership::isCertain);
             start("election", leadership::run);
         }
@@ -732,23 +770,24 @@ class LbManager extends Tool {
         log.info("stopping", "reason", reason);
         Systemd.stopping(reason);
         acting = false;
-        boolean finished = awaitRest(LAST_WORDS);
+        rememberRevision();
+        boolean finished = await(() -> balancers.values().stream().noneMatch(Balancer::isWorking), LAST_WORDS);
         if (leadership != null) {
             leadership.resign();
         }
         if (!finished) {
             log.warn("AWS has not answered in time; what was under way may have been done");
         }
-        return Exit.OK;
+        return code;
     }
 
     private int manageOnce() throws InterruptedException {
         prefix.readOnce();
         takeUp();
-        while (!awaitRest(Duration.ofSeconds(1)) && !stop.isDone()) {
+        while (!await(this::isAtRest, Duration.ofSeconds(1)) && !stop.isDone()) {
             log.debug("not at rest yet");
         }
-        int worst = malformed.isEmpty() ? Exit.OK : Exit.DATA;
+        int worst = Math.max(code, malformed.isEmpty() ? Exit.OK : Exit.DATA);
         for (Balancer b : balancers.values()) {
             Failure problem = b.problem();
             worst = Math.max(worst, problem == null ? Exit.OK : problem.exit());
@@ -757,11 +796,32 @@ class LbManager extends Tool {
             Failure problem = g.trouble.now();
             worst = Math.max(worst, problem == null ? Exit.OK : problem.exit());
         }
+        rememberRevision();
         return worst;
     }
 
-    private static void start(String name, Runnable what) {
-        daemonThreads(name).newThread(what).start();
+    private void start(String name, Runnable what) {
+        daemonThreads(name)
+                .newThread(() -> {
+                    try {
+                        what.run();
+                    } catch (RuntimeException e) {
+                        defect(e);
+                    }
+                })
+                .start();
+    }
+
+    /** It is better to end, and be started again, than to live on with a part of it dead. */
+    private void defect(RuntimeException e) {
+        log.error("a defect in lbmanager: " + e);
+        log.trace(e);
+        code = Exit.SOFTWARE;
+        stop.complete("a defect");
+    }
+
+    private synchronized void actNoMore() {
+        acting = false;
     }
 
     private static String who() {
@@ -781,9 +841,11 @@ class LbManager extends Tool {
             revisions.forEach((etcdKey, revision) -> {
                 try {
                     BalancerKey parsed = parse(etcdKey);
-                    Balancer b = balancers.computeIfAbsent(parsed.balancer(), Balancer::new);
-                    b.key(etcdKey, revision, parsed);
-                    touched.add(b);
+                    touched.add(balancers.compute(parsed.balancer(), (name, there) -> {
+                        Balancer b = there == null ? new Balancer(name) : there;
+                        b.key(etcdKey, revision, parsed);
+                        return b;
+                    }));
                 } catch (IllegalArgumentException e) {
                     if (revision == EtcdPrefix.GONE) {
                         malformed.remove(etcdKey);
@@ -797,6 +859,7 @@ class LbManager extends Tool {
                 return;
             }
             isRead = true;
+            compareRevision();
             log.info("has read the keys", "keys", revisions.size(), "load-balancers", balancers.size());
             if (!once && (leadership == null || leadership.isCertain())) {
                 takeUpSoon();
@@ -806,9 +869,13 @@ class LbManager extends Tool {
 
         @Override
         public void reset(String why) {
-            acting = false;
-            reset = why;
-            balancers.values().forEach(b -> b.managed = false);
+            // Not in the midst of taking up.
+            synchronized (LbManager.this) {
+                acting = false;
+                reset = why;
+                resetAt = prefix.revision();
+                balancers.values().forEach(b -> b.toBeRemembered |= b.managed);
+            }
             if (!acceptReset) {
                 log.error(why + ": removals wait until it is started again with --accept-reset");
             }
@@ -818,9 +885,9 @@ class LbManager extends Tool {
         }
     }
 
-    private static String resetSentence(String cluster) {
+    private static String resetSentence(Remembered.Cluster cluster) {
         return "etcd is not the one that it was, or was put back to an earlier state (--accept-reset): before, its"
-                + " cluster id was " + cluster.replace("reset of ", "");
+                + " cluster id was " + cluster.id().replace(RESET_OF, "");
     }
 
     private void takeUpSoon() {
@@ -833,6 +900,8 @@ class LbManager extends Tool {
                 } catch (Failure f) {
                     trouble.failed(f);
                     restUntilStop(Backoff.DEFAULT.delay(trouble.times()));
+                } catch (RuntimeException e) {
+                    defect(e);
                 }
             }
         });
@@ -845,37 +914,84 @@ class LbManager extends Tool {
         }
         settleReset();
         Map<BalancerName, Set<Member>> managed = remembered.managed();
-        managed.forEach((name, owned) -> {
-            Balancer b = balancers.computeIfAbsent(name, Balancer::new);
-            b.managed = true;
-            b.owned = owned;
-        });
+        managed.keySet().forEach(name -> balancers.computeIfAbsent(name, Balancer::new));
         List<Balancer> all = List.copyOf(balancers.values());
-        List<Balancer> newOnes = all.stream().filter(b -> !b.managed).toList();
+        List<Balancer> newOnes = all.stream()
+                .filter(b -> !managed.containsKey(b.name) && (b.toBeRemembered || b.desiredMembers() > 0))
+                .toList();
         remembered.manage(newOnes.stream().map(b -> b.name).toList());
-        newOnes.forEach(b -> b.managed = true);
-        acting = true;
-        Map<Group, List<Balancer>> byGroup = all.stream().collect(Collectors.groupingBy(b -> b.group));
+        for (Balancer b : all) {
+            b.managed = managed.containsKey(b.name) || newOnes.contains(b);
+            b.owned = managed.getOrDefault(b.name, Set.of());
+            b.toBeRemembered = false;
+            b.startOver();
+        }
+        acting = leadership == null || leadership.isCertain();
+        // Not only those: there may be more by now.
+        Map<Group, List<Balancer>> byGroup = balancers.values().stream().collect(Collectors.groupingBy(b -> b.group));
         byGroup.forEach(Group::read);
         considerReadiness();
     }
 
     /** Whether removals have to wait because of what etcd is; and what is to be remembered of that. */
     private void settleReset() {
-        String accepted = remembered.cluster();
+        Remembered.Cluster stored = remembered.cluster();
         String now = prefix.cluster();
-        if (acceptReset || accepted == null && reset == null) {
-            if (!now.equals(accepted)) {
+        if (acceptReset || stored == null && reset == null) {
+            if (stored == null || !now.equals(stored.id())) {
                 remembered.setCluster(now);
             }
             reset = null;
+        } else if (reset != null && stored != null && now.equals(stored.id()) && stored.revision() > resetAt) {
+            log.info("reset accepted, removals go on");
+            reset = null;
         } else if (reset != null) {
-            if (accepted == null || accepted.equals(now)) {
-                remembered.setCluster("reset of " + now);
+            if (stored == null || !stored.id().equals(RESET_OF + now)) {
+                remembered.setCluster(RESET_OF + now);
             }
-        } else if (!now.equals(accepted)) {
-            reset = resetSentence(accepted);
+        } else if (!now.equals(stored.id())) {
+            reset = resetSentence(stored);
             log.error(reset + ": removals wait until it is started again with --accept-reset");
+        }
+    }
+
+    /**
+     * Where systemd gives the service a folder, etcd's cluster and revision are noted there: of all that is remembered in etcd
+     * itself a restored etcd has an earlier state, too.
+     */
+    private void rememberRevision() {
+        if (STATE_FOLDER == null || !isRead || reset != null) {
+            return;
+        }
+        try {
+            Path file = Path.of(STATE_FOLDER, "etcd-revision");
+            Path whole = Files.writeString(
+                    Path.of(STATE_FOLDER, "etcd-revision.new"), prefix.cluster() + " " + prefix.revision() + "\n");
+            Files.move(whole, file, StandardCopyOption.ATOMIC_MOVE);
+        } catch (IOException e) {
+            log.warn("etcd's revision cannot be noted", "folder", STATE_FOLDER, "cause", e);
+        }
+    }
+
+    private void compareRevision() {
+        if (STATE_FOLDER == null) {
+            return;
+        }
+        try {
+            String[] noted = Files.readString(Path.of(STATE_FOLDER, "etcd-revision"))
+                    .strip()
+                    .split(" ");
+            boolean isTheSame = noted[0].equals(prefix.cluster()) && Long.parseLong(noted[1]) <= prefix.revision();
+            if (!isTheSame && !acceptReset) {
+                reset = "etcd is not the one that it was, or was put back to an earlier state (--accept-reset): before,"
+                        + " its cluster id was " + noted[0] + " and its revision " + noted[1];
+                resetAt = prefix.revision();
+                log.error(reset + ": removals wait until it is started again with --accept-reset");
+            }
+        } catch (NoSuchFileException first) {
+            log.debug("no revision noted");
+        } catch (IOException | RuntimeException e) {
+            log.warn("etcd's revision of before cannot be read", "folder", STATE_FOLDER, "cause", e);
         }
     }
 
@@ -884,10 +1000,12 @@ class LbManager extends Tool {
         if (!acting) {
             return;
         }
+        rememberRevision();
         try {
-            if (reset != null && prefix.cluster().equals(remembered.cluster())) {
-                log.info("reset accepted, removals go on");
-                reset = null;
+            synchronized (this) {
+                if (reset != null) {
+                    settleReset();
+                }
             }
         } catch (Failure f) {
             log.debug(f.getMessage());
@@ -897,7 +1015,7 @@ class LbManager extends Tool {
     }
 
     private void considerReadiness() {
-        if (!ready && isRead && (acting || leadership != null)) {
+        if (!once && !ready && isRead && (acting || leadership != null)) {
             ready = true;
             log.info("ready", "leads", leadership == null ? null : acting);
             Systemd.ready("manages " + balancers.size() + " load balancers");
@@ -923,10 +1041,13 @@ class LbManager extends Tool {
                 && balancers.values().stream().allMatch(Balancer::isAtRest);
     }
 
-    private boolean awaitRest(Duration time) throws InterruptedException {
+    /** @param condition one that {@link #tellRest} is called for */
+    private boolean await(BooleanSupplier condition, Duration time) throws InterruptedException {
         long deadline = System.nanoTime() + time.toNanos();
         synchronized (rest) {
-            for (long left = time.toMillis(); !isAtRest(); left = (deadline - System.nanoTime()) / 1_000_000) {
+            for (long left = time.toMillis();
+                    !condition.getAsBoolean();
+                    left = (deadline - System.nanoTime()) / 1_000_000) {
                 if (left <= 0) {
                     return false;
                 }
@@ -988,7 +1109,7 @@ class LbManager extends Tool {
                 try {
                     Map<BalancerName, Reading> read = api.members(some.keySet());
                     trouble.over();
-                    changes.forEach((b, before) -> b.read(read.getOrDefault(b.name, missing(b.name)), before));
+                    changes.forEach((b, before) -> b.read(read.get(b.name), before));
                 } catch (Failure f) {
                     trouble.failed(f);
                     synchronized (this) {
@@ -996,10 +1117,8 @@ class LbManager extends Tool {
                     }
                     tellRest();
                     restUntilStop(Backoff.DEFAULT.delay(trouble.times()));
-                } catch (RuntimeException defect) {
-                    log.error("a defect in lbmanager: " + defect);
-                    log.trace(defect);
-                    stop.complete("a defect");
+                } catch (RuntimeException e) {
+                    defect(e);
                 }
             }
             tellRest();
@@ -1021,6 +1140,9 @@ class LbManager extends Tool {
         /** Whether etcd remembers that it is managed. */
         volatile boolean managed;
 
+        /** Whether it was managed before etcd was reset, and etcd may not remember that. */
+        volatile boolean toBeRemembered;
+
         /** Those that lbmanager itself has added; kept with --policy owned only. */
         volatile Set<Member> owned = Set.of();
 
@@ -1033,9 +1155,14 @@ class LbManager extends Tool {
         private int changes;
         private volatile Plan plan = new Plan(Set.of(), Set.of(), Set.of(), null);
         private int refusals;
+        private ScheduledFuture<?> retry;
 
         /** Since when the new member of class single is waited for, or null. */
         private Instant switching;
+
+        private Member newcomer;
+        /** Whether AWS was read after the last key had gone. */
+        private volatile boolean isReadSinceLastKey;
 
         private Duration look = FIRST_LOOK;
 
@@ -1057,6 +1184,7 @@ class LbManager extends Tool {
                 keys.remove(etcdKey);
             } else {
                 keys.put(etcdKey, new Roll.Entry(etcdKey, revision, parsed));
+                isReadSinceLastKey = false;
                 // Whoever puts a key again wants it tried again.
                 refused.keySet().removeIf(m -> m.id().equals(parsed.member().id()));
             }
@@ -1132,22 +1260,20 @@ class LbManager extends Tool {
                     }
                 } catch (Failure f) {
                     failed(f);
-                } catch (RuntimeException defect) {
-                    log.error("a defect in lbmanager: " + defect);
-                    log.trace(defect);
-                    stop.complete("a defect");
+                } catch (RuntimeException e) {
+                    defect(e);
                 }
             }
             tellRest();
         }
 
-        /** What was read. @param before how often it had been changed when that began */
-        void read(Reading reading, int before) {
+        /** What was read, null if it does not exist. @param before how often it had been changed when that began */
+        void read(Reading answer, int before) {
+            if (answer == null && isForgotten()) {
+                return;
+            }
+            Reading reading = answer == null ? missing(name) : answer;
             if (reading.problem() != null) {
-                actual = null;
-                if (isForgotten(reading.problem())) {
-                    return;
-                }
                 failed(reading.problem());
                 return;
             }
@@ -1165,8 +1291,8 @@ class LbManager extends Tool {
         }
 
         /** What is not there and has no keys is nobody's concern any more. */
-        private boolean isForgotten(Failure problem) {
-            if (!roll().members().isEmpty() || problem.exit() != Exit.CONFIG) {
+        private boolean isForgotten() {
+            if (!acting || roll().memberClass() != null) {
                 return false;
             }
             try {
@@ -1192,14 +1318,11 @@ class LbManager extends Tool {
             Roll roll = roll();
             if (!managed) {
                 if (roll.memberClass() == null) {
-                    balancers.remove(name, this);
+                    leave();
                     return;
                 }
                 remembered.manage(List.of(name));
                 managed = true;
-            }
-            if (!roll.stale().isEmpty()) {
-                remembered.removeUnchanged(roll.stale());
             }
             Reading now = actual;
             if (now == null) {
@@ -1218,7 +1341,8 @@ class LbManager extends Tool {
             }
             if (roll.memberClass() == null && !remembered.isManaged(name)) {
                 log.info("let go: nothing is remembered of it any more");
-                balancers.remove(name, this);
+                managed = false;
+                leave();
                 return;
             }
             change(roll, next, now);
@@ -1227,26 +1351,56 @@ class LbManager extends Tool {
         private void settled(Roll roll, Reading now) {
             switching = null;
             trouble.over();
-            lastSuccess = Instant.now();
-            if (roll.memberClass() == null && plan.heldBack().isEmpty()) {
-                letGo(now.members().isEmpty() ? "empty" : "no keys");
+            if (refused.isEmpty() && plan.heldBack().isEmpty()) {
+                lastSuccess = Instant.now();
             }
             if (!refused.isEmpty()) {
                 retryRefused();
+            } else if (!roll.stale().isEmpty() && reset == null) {
+                remembered.removeUnchanged(roll.stale());
             }
+            if (roll.memberClass() == null && plan.heldBack().isEmpty()) {
+                if (isReadSinceLastKey) {
+                    letGo(now.members().isEmpty() ? "empty" : "no keys");
+                } else {
+                    // What is known may be old: whoever was added since is to go too.
+                    isReadSinceLastKey = true;
+                    actual = null;
+                    group.read(List.of(this));
+                }
+            }
+        }
+
+        /** Forgets what was known of AWS: another copy may have changed it. */
+        synchronized void startOver() {
+            actual = null;
+            refused.clear();
+            switching = null;
+            isReadSinceLastKey = false;
+            changes++;
+        }
+
+        synchronized boolean isWorking() {
+            return working;
         }
 
         private void letGo(String why) {
             remembered.letGo(name);
             managed = false;
             log.info("let go: " + why);
-            synchronized (this) {
-                if (keys.isEmpty()) {
-                    balancers.remove(name, this);
-                } else {
-                    again = true;
-                }
+            leave();
+        }
+
+        /** Is no more, unless it has got a key meanwhile. */
+        private void leave() {
+            balancers.computeIfPresent(name, (n, b) -> b == this && hasNoKeys() ? null : b);
+            if (balancers.get(name) == this) {
+                go();
             }
+        }
+
+        private synchronized boolean hasNoKeys() {
+            return keys.isEmpty();
         }
 
         private void change(Roll roll, Plan next, Reading now) {
@@ -1271,11 +1425,17 @@ class LbManager extends Tool {
                 own(change.register(), now);
             }
             syncs++;
-            synchronized (this) {
-                changes++;
+            changed();
+            try {
+                done(change, now, group.api.apply(change));
+            } finally {
+                // Also if it failed: it may have been done.
+                changed();
             }
-            Map<Member, Failure> no = group.api.apply(change);
-            done(change, now, no);
+        }
+
+        private synchronized void changed() {
+            changes++;
         }
 
         /** Said before it is done: what is added and not remembered would never be removed. */
@@ -1294,7 +1454,6 @@ class LbManager extends Tool {
             members.addAll(registered);
             members.removeAll(deregistered);
             synchronized (this) {
-                changes++;
                 actual = Reading.of(members, before.port());
                 again = true;
             }
@@ -1315,27 +1474,32 @@ class LbManager extends Tool {
             });
             if (no.isEmpty()) {
                 refusals = 0;
-            } else if (registered.isEmpty() && deregistered.isEmpty() && refused.isEmpty()) {
+            } else if (registered.isEmpty()
+                    && deregistered.isEmpty()
+                    && no.keySet().stream().noneMatch(change.register()::contains)) {
                 throw no.values().iterator().next();
             }
         }
 
-        private void retryRefused() {
+        private synchronized void retryRefused() {
+            if (retry != null && !retry.isDone()) {
+                return;
+            }
             refusals++;
-            Duration pause = Backoff.DEFAULT.delay(refusals);
-            timer.schedule(
+            retry = timer.schedule(
                     () -> {
                         refused.clear();
                         go();
                     },
-                    pause.toMillis(),
+                    Backoff.DEFAULT.delay(refusals).toMillis(),
                     TimeUnit.MILLISECONDS);
         }
 
         /** Whether the new member of class single gets traffic; if not, it is looked again soon. */
         private boolean isInService(Roll roll) {
             Member member = roll.members().iterator().next();
-            if (switching == null) {
+            if (switching == null || !member.equals(newcomer)) {
+                newcomer = member;
                 switching = Instant.now();
                 look = FIRST_LOOK;
             }

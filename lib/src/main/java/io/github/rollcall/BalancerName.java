@@ -5,7 +5,7 @@ import java.util.Locale;
 /**
  * What a load balancer is known by to {@code lbmanager}: the part of its keys that all its members share.
  *
- * @param region an AWS region; of a zone the one in its keys, which Route 53 itself does not need
+ * @param region an AWS region; of a zone not the one in its keys but the one in which Route 53 is called
  * @param name the name of a classic load balancer or of a target group; of Route 53 {@code ZONE_ID/FQDN}, the domain
  *     name in lower case and without its final dot
  */
@@ -22,6 +22,15 @@ public record BalancerName(Kind kind, String region, String name) implements Com
         /** As in keys: {@code elb}. */
         public String word() {
             return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    /** Of Route 53 the region is where its partition is at home: keys of several regions are of one record set. */
+    public BalancerName {
+        if (kind == Kind.ROUTE53) {
+            region = region.startsWith("cn-")
+                    ? "cn-north-1"
+                    : region.startsWith("us-gov-") ? "us-gov-west-1" : region.contains("-iso") ? region : "us-east-1";
         }
     }
 

@@ -1,5 +1,6 @@
 package io.github.rollcall;
 
+import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParseException;
 import com.google.gson.JsonParser;
@@ -315,7 +316,15 @@ public final class EtcdGateway {
         if (status == 200) {
             return json;
         }
-        String words = json.has("error") ? json.get("error").getAsString() : "HTTP " + status;
+        JsonElement error = json.get("error");
+        if (error != null && error.isJsonObject()) {
+            // So it is where an answer was to go on.
+            JsonObject details = error.getAsJsonObject();
+            throw new Said(
+                    details.has("grpc_code") ? details.get("grpc_code").getAsInt() : -1,
+                    details.has("message") ? details.get("message").getAsString() : "HTTP " + status);
+        }
+        String words = error == null ? "HTTP " + status : error.getAsString();
         throw new Said(json.has("code") ? json.get("code").getAsInt() : -1, words);
     }
 

@@ -67,7 +67,7 @@ public final class EtcdPrefix {
     /** The first revision that has not been seen. */
     private long next;
 
-    private long newest;
+    private volatile long newest;
     private boolean isRead;
     private Instant checked = Instant.EPOCH;
     private volatile String cluster;
@@ -119,6 +119,11 @@ public final class EtcdPrefix {
     /** Why it does not answer, or null. */
     public Failure problem() {
         return trouble.now();
+    }
+
+    /** etcd's revision as of the last answer. */
+    public long revision() {
+        return newest;
     }
 
     /** etcd's cluster id as of the last answer, or null. */
@@ -176,6 +181,9 @@ public final class EtcdPrefix {
             }
             from = answer.has("more") && answer.get("more").getAsBoolean() ? last + '\0' : null;
         }
+        if (known.entrySet().stream().anyMatch(k -> all.getOrDefault(k.getKey(), Long.MAX_VALUE) < k.getValue())) {
+            listener.reset("etcd's keys are of an earlier revision than they were");
+        }
         Map<String, Long> changes = new LinkedHashMap<>();
         known.keySet().forEach(key -> {
             if (!all.containsKey(key)) {
@@ -190,8 +198,8 @@ public final class EtcdPrefix {
         next = at + 1;
         checked = Instant.now();
         if (!changes.isEmpty() || !isRead) {
-            isRead = true;
             tell(changes);
+            isRead = true;
         }
     }
 
@@ -264,7 +272,9 @@ public final class EtcdPrefix {
         tell(changes);
     }
 
+    /** What the listener could not take is told again, for it does not count as known. */
     private void tell(Map<String, Long> changes) {
+        listener.changed(Collections.unmodifiableMap(changes));
         changes.forEach((key, revision) -> {
             if (revision == GONE) {
                 known.remove(key);
@@ -272,7 +282,6 @@ public final class EtcdPrefix {
                 known.put(key, revision);
             }
         });
-        listener.changed(Collections.unmodifiableMap(changes));
     }
 
     private void canceled(EtcdStream stream, JsonObject response) {

@@ -5,8 +5,8 @@ import com.google.gson.JsonObject;
 
 /** A transaction of etcd's: if all that is compared holds, all that is asked for is done, else nothing. Not thread-safe. */
 public final class EtcdTxn {
-    /** How many operations etcd takes in one, by default. */
-    public static final int MOST = 128;
+    /** How many operations to put in one at most: etcd takes 128 by default, and nested ones count against that. */
+    public static final int MOST = 100;
 
     private final JsonArray compare = new JsonArray();
     private final JsonArray success = new JsonArray();
@@ -44,6 +44,11 @@ public final class EtcdTxn {
         return then("request_delete_range", range);
     }
 
+    /** Does another transaction within this one, on its own conditions. */
+    public EtcdTxn then(EtcdTxn nested) {
+        return then("request_txn", nested.request());
+    }
+
     /** If what is compared does not hold, says what there is instead. */
     public EtcdTxn elseGet(String key) {
         failure.add(operation("request_range", key(key)));
@@ -62,11 +67,15 @@ public final class EtcdTxn {
 
     /** etcd's whole answer; {@code succeeded} is left out when it is false. @throws Failure as {@link EtcdGateway#ask} */
     public JsonObject commit(EtcdGateway etcd) {
+        return etcd.ask("kv/txn", request());
+    }
+
+    private JsonObject request() {
         JsonObject request = new JsonObject();
         request.add("compare", compare);
         request.add("success", success);
         request.add("failure", failure);
-        return etcd.ask("kv/txn", request);
+        return request;
     }
 
     /** Whether what was compared did hold. @param answer of {@link #commit} */

@@ -121,9 +121,17 @@ public final class Remembered {
         write(new EtcdTxn().delete(key(balancer)));
     }
 
+    /** The cluster id that removals are made for, and the revision at which that was said. */
+    public record Cluster(String id, long revision) {}
+
     /** The cluster id that removals are made for, or null when there was none yet. */
-    public String cluster() {
-        return get(path + "/cluster");
+    public Cluster cluster() {
+        JsonObject kv = get(path + "/cluster");
+        return kv == null
+                ? null
+                : new Cluster(
+                        EtcdGateway.decode(kv.get("value").getAsString()),
+                        kv.get("mod_revision").getAsLong());
     }
 
     /** Removals are made for this cluster id. */
@@ -133,9 +141,16 @@ public final class Remembered {
 
     /** Removes keys that nobody has put again since. */
     public void removeUnchanged(Collection<Roll.Entry> entries) {
+        EtcdTxn txn = new EtcdTxn();
         for (Roll.Entry entry : entries) {
-            fence.apply(new EtcdTxn().ifPut(entry.key(), entry.revision()).delete(entry.key()))
-                    .commit(etcd);
+            txn.then(new EtcdTxn().ifPut(entry.key(), entry.revision()).delete(entry.key()));
+            if (txn.size() == EtcdTxn.MOST) {
+                write(txn);
+                txn = new EtcdTxn();
+            }
+        }
+        if (!txn.isEmpty()) {
+            write(txn);
         }
     }
 
@@ -145,15 +160,11 @@ public final class Remembered {
         }
     }
 
-    private String get(String key) {
+    private JsonObject get(String key) {
         JsonObject request = new JsonObject();
         request.addProperty("key", EtcdGateway.encode(key));
         JsonObject answer = etcd.ask("kv/range", request);
-        if (!answer.has("kvs")) {
-            return null;
-        }
-        JsonObject kv = answer.getAsJsonArray("kvs").get(0).getAsJsonObject();
-        return kv.has("value") ? EtcdGateway.decode(kv.get("value").getAsString()) : "";
+        return answer.has("kvs") ? answer.getAsJsonArray("kvs").get(0).getAsJsonObject() : null;
     }
 
     private String key(BalancerName balancer) {

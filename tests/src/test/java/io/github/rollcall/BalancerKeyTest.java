@@ -21,6 +21,7 @@ class BalancerKeyTest {
         "alb/us-east-1/api/multiple/FD00:0::5,                 alb/us-east-1/api,                fd00::5",
         "alb/us-east-1/api/multiple/[fd00::5]:80,              alb/us-east-1/api,                [fd00::5]:80",
         "route53/us-east-1/Z1/Www.Example.com./multiple/10.0.0.5, route53/us-east-1/Z1/www.example.com, 10.0.0.5",
+        "route53/eu-west-1/Z1/www.example.com/multiple/10.0.0.5, route53/us-east-1/Z1/www.example.com, 10.0.0.5",
         "route53/us-east-1/Z1/*.example.com/single/fd00::5,    route53/us-east-1/Z1/*.example.com, fd00::5",
     })
     void aKeyGivesAMember(String key, String balancer, String member) {

@@ -34,7 +34,7 @@ public final class DockerServer implements AutoCloseable {
 
     private DockerServer(String... more) {
         try {
-            folder = Files.createTempDirectory("rollcall-docker");
+            folder = Servers.newFolder("docker");
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }

@@ -27,7 +27,21 @@ public final class Servers {
                     System.getenv("XDG_CACHE_HOME"), System.getProperty("user.home") + "/.cache"))
             .resolve("rollcall");
 
+    private static volatile Path temporary;
+
     private Servers() {}
+
+    /** From now on what servers write goes into this folder, not into one for temporary files. */
+    public static void writeInto(Path folder) {
+        temporary = folder;
+    }
+
+    /** A new folder for what a server writes. @param name short, for there are sockets in some */
+    static Path newFolder(String name) throws IOException {
+        return temporary == null
+                ? Files.createTempDirectory("rollcall-" + name)
+                : Files.createDirectory(temporary.resolve(name));
+    }
 
     /** A port of 127.0.0.1 that was free just now. */
     public static int freePort() {
@@ -41,7 +55,9 @@ public final class Servers {
     /** Starts a server and waits until its port takes connections. @param port one of 127.0.0.1 */
     static Process start(ProcessBuilder command, int port) {
         try {
-            Path log = Files.createTempFile("rollcall-server", ".log");
+            Path log = temporary == null
+                    ? Files.createTempFile("rollcall-server", ".log")
+                    : Files.createTempFile(temporary, "server", ".log");
             log.toFile().deleteOnExit();
             Process process = command.redirectErrorStream(true)
                     .redirectOutput(log.toFile())

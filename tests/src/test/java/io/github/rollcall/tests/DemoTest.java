@@ -1,7 +1,9 @@
 package io.github.rollcall.tests;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.github.rollcall.Docker;
 import io.github.rollcall.EtcdGateway;
 import io.github.rollcall.EtcdMember;
 import io.github.rollcall.harness.EtcdServer;
@@ -12,6 +14,8 @@ import java.net.URI;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -65,6 +69,18 @@ class DemoTest {
         assertThat(etcd.all("/clustercron/report/")).hasSize(1);
 
         awaitPart(5);
+        if (demo.out().contains("Docker                   not here")) {
+            assertThat(shown("etcd-presence: ")).contains("left out: ");
+        } else {
+            assertThat(shown("etcd-presence: "))
+                    .contains(
+                            "published ports=\"80=172.", "/containers/hello/80/port  8080", "withdrawn reason=exited");
+            assertThat(etcd.all("/containers/")).isEmpty();
+            assertThat(Docker.at(exported("DOCKER_HOST"), Map.of(), Duration.ofSeconds(5))
+                            .containers(Map.of()))
+                    .hasSize(1);
+            awaitPart(6);
+        }
         assertThat(aws.members("shop")).hasSize(1).allMatch(aws.members("web")::contains);
         assertThat(etcd.all("/lbManager/elb/")).hasSize(1);
         assertThat(shown("lbmanager: ")).contains("shop");
@@ -88,6 +104,31 @@ class DemoTest {
         assertThat(demo.exit()).as("%s", demo).isZero();
         assertThat(started).isNotEmpty();
         assertNothingIsLeft(started);
+    }
+
+    @Test
+    void withoutRootThereIsNoDockerAndTheRestGoesOn() {
+        assumeTrue(System.getProperty("user.name").equals("root"), "only root can become somebody else");
+        String home = System.getProperty("user.home");
+        // The right to everybody's files is left, so that the caches of the user who tests will do.
+        demo = ToolRunner.tool("demo")
+                .under(
+                        "setpriv",
+                        "--reuid=65534",
+                        "--regid=65534",
+                        "--clear-groups",
+                        "--inh-caps=+dac_override",
+                        "--ambient-caps=+dac_override")
+                .env("XDG_CACHE_HOME", Objects.requireNonNullElse(System.getenv("XDG_CACHE_HOME"), home + "/.cache"))
+                .env("JBANG_DIR", Objects.requireNonNullElse(System.getenv("JBANG_DIR"), home + "/.jbang"))
+                .start();
+
+        Awaitility.await("the end").atMost(PATIENCE).until(() -> !demo.isAlive());
+
+        assertThat(demo.exit()).as("%s", demo).isZero();
+        assertThat(shown("etcd-presence: ")).contains("left out: Docker needs root, and this is nobody");
+        assertThat(shown("lbmanager: ")).contains("lbmanager: ready").doesNotContain("left out");
+        assertNothingIsLeft(List.of());
     }
 
     private void assertNothingIsLeft(List<ProcessHandle> started) {

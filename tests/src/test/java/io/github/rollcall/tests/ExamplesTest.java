@@ -3,6 +3,10 @@ package io.github.rollcall.tests;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.github.rollcall.ClassicLoadBalancer;
+import io.github.rollcall.Member;
+import io.github.rollcall.TargetGroup;
+import io.github.rollcall.harness.EtcdServer;
 import io.github.rollcall.harness.Servers;
 import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
@@ -16,6 +20,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetTypeEnum;
 
 /** What stands in {@code examples/} is right, and runs. */
 @Tag("once")
@@ -87,6 +92,36 @@ class ExamplesTest extends ElbPresenceScene {
         assertThat(named).isNotEmpty().allSatisfy(word -> assertThat(
                         ToolRunner.root().resolve(word.substring("/opt/rollcall/".length())))
                 .exists());
+    }
+
+    @Test
+    void everyCronLineRunsOnTheMasterInCronsEnvironment() throws Exception {
+        moto.classic("web");
+        moto.targetGroup("api", TargetTypeEnum.INSTANCE);
+        Member self = new Member(id, null);
+        new ClassicLoadBalancer(moto.elb, "web").register(List.of(self));
+        TargetGroup.find(moto.elbv2, TargetGroup.Ref.parse("api")).register(List.of(self));
+        Path command = Path.of(ToolRunner.installed("clustercron").words()[0]);
+        List<String> jobs = Files.readAllLines(EXAMPLES.resolve("cron/clustercron")).stream()
+                .filter(line -> line.matches("[*0-9].*"))
+                .map(line -> line.replaceFirst("(\\S+ +){5}root +", ""))
+                .toList();
+
+        assertThat(jobs).hasSize(4).allMatch(job -> job.startsWith("clustercron "));
+        try (EtcdServer etcd = EtcdServer.start()) {
+            for (String job : jobs) {
+                Run run = ToolRunner.command("sh", "-c", job.replaceAll("/usr/local/bin/\\S+", "true"))
+                        .env("HOME", null)
+                        .env("LANG", null)
+                        .env("PATH", command.getParent() + ":/usr/bin:/bin")
+                        .env("ETCDCTL_ENDPOINTS", etcd.url().toString())
+                        .aws(aws.url())
+                        .on(metadata)
+                        .run();
+                assertThat(run.exit()).as("%s", run).isZero();
+            }
+            assertThat(etcd.all("/clustercron/report/")).hasSize(1);
+        }
     }
 
     @Test
