@@ -870,15 +870,18 @@ class Install extends Tool {
         private void answer(HttpExchange exchange) throws IOException {
             String asked = new String(exchange.getRequestBody().readAllBytes(), StandardCharsets.UTF_8);
             Map<String, String> form = form(asked);
-            String text = form.containsKey("Action")
-                    ? aws(form)
-                    : other(exchange.getRequestURI().getPath(), asked);
+            String path = exchange.getRequestURI().getPath();
+            String text = form.containsKey("Action") ? aws(form) : other(path, asked);
             byte[] body = text.getBytes(StandardCharsets.UTF_8);
             exchange.getResponseHeaders().set("Content-Type", text.startsWith("<") ? "text/xml" : "application/json");
             exchange.getResponseHeaders().set("X-Etcd-Cluster-Id", "c");
-            exchange.sendResponseHeaders(200, body.length);
+            boolean goesOn = List.of("/events", "/v3/watch").contains(path);
+            exchange.sendResponseHeaders(200, goesOn ? 0 : body.length);
             exchange.getResponseBody().write(body);
-            exchange.close();
+            exchange.getResponseBody().flush();
+            if (!goesOn) {
+                exchange.close();
+            }
         }
 
         private static Map<String, String> form(String asked) {
