@@ -259,6 +259,11 @@ class EtcdAwsCluster extends Tool {
     private final AtomicBoolean isEnding = new AtomicBoolean();
     private boolean isSpokenFor;
     private String ownPeerUrl;
+    /** The list of first nodes that have started, as the last look had it, or null; see {@link Situation#followed}. */
+    private String followed;
+    /** The list that the others heard during the last look, or null. */
+    private String said;
+
     private Instance me;
     private EtcdUrls urls;
     private long deadline;
@@ -392,14 +397,19 @@ class EtcdAwsCluster extends Tool {
                 }
                 case NEW -> {
                     // A member of an old cluster that is only just reading its log looks like a first node that has
-                    // started, so that two looks a second apart have to come to the same list.
-                    if (!s.followsAnother() || v.initialCluster().equals(founding)) {
+                    // started, so that two looks a second apart have to come to the same list. And it has to be the
+                    // list that was said before it was looked whether all agree.
+                    if (v.initialCluster().equals(said)
+                            && (!s.followsAnother() || v.initialCluster().equals(founding))) {
                         Map<String, String> parameters = parameters(s, "new", v.initialCluster());
                         parameters.forEach(EtcdAwsCluster::checkPrintable);
-                        tellTheOthers(s, v.initialCluster());
-                        return parameters;
+                        String objection = tellTheOthers(s, v.initialCluster());
+                        if (objection == null) {
+                            return parameters;
+                        }
+                        tell("goes back", objection);
                     }
-                    founding = v.initialCluster();
+                    founding = s.followed();
                     groupSeen = 0;
                     Thread.sleep(SETTLE.toMillis());
                 }
@@ -426,19 +436,32 @@ class EtcdAwsCluster extends Tool {
         }
     }
 
-    /** Until all others have decided, too, or are gone to start etcd: nobody has to wait for an etcd to be told. */
-    private void tellTheOthers(Situation s, String list) throws InterruptedException {
+    /**
+     * Until all others have decided, too, or are gone to start etcd: nobody has to wait for an etcd to be told.
+     *
+     * @return who would found another cluster now, or null
+     */
+    private String tellTheOthers(Situation s, String list) throws InterruptedException {
         firstNodePort.say(new FirstNode(me.id(), list, s.token(), true));
         List<Place> others = places(s.group(), null).stream()
                 .filter(p -> !p.who.equals(me.id()) && list.contains(p.who + "="))
                 .toList();
         long end = System.nanoTime() + FAREWELL.toNanos();
-        while (firstNodePort.isOpen()
-                && System.nanoTime() < end
-                && ask(others).stream()
-                        .anyMatch(x -> x.first() != null && !x.first().decided())) {
+        while (firstNodePort.isOpen() && System.nanoTime() < end) {
+            List<EtcdSighting> heard =
+                    ask(others).stream().filter(x -> x.first() != null).toList();
+            for (EtcdSighting x : heard) {
+                if (x.first().objectsTo(list, s.token())) {
+                    return x.who() + ", which has no data either, would found another cluster by now: "
+                            + x.first().list() + ", token " + x.first().token();
+                }
+            }
+            if (heard.stream().allMatch(x -> x.first().decided())) {
+                break;
+            }
             Thread.sleep(50);
         }
+        return null;
     }
 
     /** Lets those start who go before this node, if they come soon; see {@link Situation#goBefore}. */
@@ -662,7 +685,9 @@ class EtcdAwsCluster extends Tool {
             throw new Failure(Exit.TEMPORARY, "this instance's private address is not known yet");
         }
         // Before asking: whoever is asked next may ask back.
-        firstNodePort.say(situation(group, address, data, List.of()).firstNode());
+        FirstNode word = situation(group, address, data, List.of()).firstNode(followed);
+        firstNodePort.say(word);
+        said = word.list();
         List<EtcdSighting> seen = ask(places(group, address));
         // Members that are no instance of the group are seen only in the lists of those that are.
         List<Place> further = furtherPlaces(seen);
@@ -671,7 +696,11 @@ class EtcdAwsCluster extends Tool {
             seen.addAll(ask(further));
         }
         seen.forEach(this::tell);
-        return situation(knowing(group, seen), address, data, seen);
+        // Whose data is here needs to know of nobody whether it is gone.
+        boolean needsMore = !(data.isInitialised() || mode.leave || mode.promote);
+        Situation s = situation(needsMore ? knowing(group, seen) : group, address, data, seen);
+        followed = s.followed();
+        return s;
     }
 
     private Situation situation(EtcdGroup group, String address, EtcdDataDir data, List<EtcdSighting> seen) {
@@ -746,8 +775,8 @@ class EtcdAwsCluster extends Tool {
         List<EtcdSighting> seen = new ArrayList<>();
         for (int i = 0; i < places.size(); i++) {
             Place p = places.get(i);
-            ByClient c = get(clients.get(i), end, new ByClient(Door.OPEN, null, null, null));
-            ByPeer b = get(peers.get(i), end, new ByPeer(Door.OPEN, null, null, null));
+            ByClient c = get(clients.get(i), end, f -> new ByClient(Door.OPEN, null, null, f));
+            ByPeer b = get(peers.get(i), end, f -> new ByPeer(Door.OPEN, null, null, f));
             EtcdMembership list = c.list != null ? c.list : b.list;
             Failure problem = c.problem != null ? c.problem : c.status == null ? b.problem : null;
             seen.add(new EtcdSighting(p.who, p.clientUrl, p.peerUrl, c.door, b.door, c.status, list, b.first, problem));
@@ -756,13 +785,14 @@ class EtcdAwsCluster extends Tool {
         return seen;
     }
 
-    private static <T> T get(Future<T> answer, long end, T tooLate) throws InterruptedException {
+    /** Whatever one of them answers, the others are looked at. @param without without an answer, or with what is wrong */
+    private static <T> T get(Future<T> answer, long end, Function<Failure, T> without) throws InterruptedException {
         try {
             return answer.get(Math.max(0, end - System.nanoTime()), TimeUnit.NANOSECONDS);
         } catch (TimeoutException e) {
-            return tooLate;
+            return without.apply(null);
         } catch (ExecutionException e) {
-            throw e.getCause() instanceof RuntimeException r ? r : new IllegalStateException(e.getCause());
+            return without.apply(new Failure(Exit.UNAVAILABLE, "its answer is not etcd's: " + e.getCause(), e));
         }
     }
 
@@ -794,7 +824,7 @@ class EtcdAwsCluster extends Tool {
             return new ByClient(door, status, isLearner ? null : gateway.members(), null);
         } catch (Failure f) {
             return new ByClient(door, status, null, hasTimedOut(f) ? null : f);
-        } catch (NullPointerException | NumberFormatException | ClassCastException e) {
+        } catch (RuntimeException e) {
             return new ByClient(
                     door, null, null, new Failure(Exit.UNAVAILABLE, place.clientUrl + " is not etcd's v3 API", e));
         }
@@ -914,7 +944,7 @@ class EtcdAwsCluster extends Tool {
 
     /** The group, with what EC2 knows of members that are none of its instances. */
     private EtcdGroup knowing(EtcdGroup group, List<EtcdSighting> seen) {
-        if (group.nodes().isEmpty() || mode.leave || mode.promote) {
+        if (group.nodes().isEmpty()) {
             return group;
         }
         Set<String> ids = new HashSet<>();
@@ -1050,7 +1080,7 @@ class EtcdAwsCluster extends Tool {
         if (output == null) {
             return;
         }
-        Path folder = output.toAbsolutePath().getParent();
+        Path folder = folderOfOutput();
         if (Files.isDirectory(output)) {
             throw new Failure(Exit.CONFIG, "--output " + output + " is a directory");
         }
@@ -1059,6 +1089,15 @@ class EtcdAwsCluster extends Tool {
         }
         if (!Files.isWritable(Files.exists(output) && !Files.isRegularFile(output) ? output : folder)) {
             throw new Failure(Exit.CONFIG, "--output " + output + ": " + folder + " may not be written to");
+        }
+    }
+
+    /** Where the file is, and not a link to it. */
+    private Path folderOfOutput() {
+        try {
+            return (Files.isRegularFile(output) ? output.toRealPath() : output.toAbsolutePath()).getParent();
+        } catch (IOException e) {
+            throw new Failure(Exit.CONFIG, "--output " + output + " cannot be looked up: " + e, e);
         }
     }
 

@@ -52,6 +52,7 @@ import java.util.stream.Collectors;
  *                 no quorum yet                   not in their list                            WAIT
  *                                                 one of the list neither has started, nor
  *                                                   says that it has no data, nor is gone      WAIT
+ *                                                 one of the list would found another cluster  WAIT
  *                                                 else                                         NEW, their list
  *               somebody takes connections        any                                          WAIT
  *               nobody                            this instance is not to serve                WAIT
@@ -70,7 +71,8 @@ import java.util.stream.Collectors;
  * one that this instance sees too; and whoever has decided is seen by its word, then not at all, then by etcd's peer port:
  * never as somebody who might be left out. A first node that has
  * started is known by its peer port, which names the whole list before there is a quorum: the others follow that list,
- * whatever the group looks like meanwhile. And a member whose disk was lost never comes back under its old id, for it
+ * whatever the group looks like meanwhile, and say it instead of their own. Everybody says a list before it asks whether
+ * all agree on it, so that of two who would start with different lists one hears the other, and waits. And a member whose disk was lost never comes back under its old id, for it
  * has forgotten what it had acknowledged: it is removed and added anew.
  *
  * @param act what to do
@@ -204,20 +206,51 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
             return group.isGone(m, urls);
         }
 
-        /** Whether nothing can be hidden behind a member: it is seen as {@code kind}, has no data, or is gone. */
-        boolean isAccountedFor(EtcdMember m, Kind kind) {
+        /** Whether nothing can be hidden behind a member: it is seen as one of {@code kinds}, has no data, or is gone. */
+        boolean isAccountedFor(EtcdMember m, Kind... kinds) {
             EtcdSighting seen = at(m.peerUrls().get(0));
-            return isGone(m) || seen != null && (seen.kind(token) == kind || seen.kind(token) == Kind.BLANK);
+            return isGone(m)
+                    || seen != null
+                            && (seen.kind(token) == Kind.BLANK || Set.of(kinds).contains(seen.kind(token)));
         }
 
         /** Whether others have to hear that this node has no data: as long as there is no quorum, or no cluster at all. */
         public boolean hasToBeHeard() {
-            return !data.isInitialised() && seen(Kind.SERVING, Kind.LEARNING).isEmpty();
+            return !data.isInitialised() && seen(Kind.SERVING).isEmpty();
         }
 
-        /** What a node says of itself as long as it {@link #hasToBeHeard()}. */
-        public FirstNode firstNode() {
-            return new FirstNode(id, FirstList.of(group, urls, maxMembers).list(), token, false);
+        /**
+         * What a node says of itself as long as it {@link #hasToBeHeard()}.
+         *
+         * @param followed as of the look before, {@link #followed()}
+         */
+        public FirstNode firstNode(String followed) {
+            String list = followed != null
+                    ? followed
+                    : FirstList.of(group, urls, maxMembers).list();
+            return new FirstNode(id, list, token, false);
+        }
+
+        /**
+         * The list of the first nodes that have started, where this node is in it; else null. It has to be said before
+         * it is looked whether all agree: of two nodes that would start with different lists at least one hears so.
+         */
+        public String followed() {
+            List<EtcdSighting> founders = seen(Kind.FOUNDING);
+            EtcdMembership list = founders.isEmpty() ? null : founders.get(0).list();
+            return list != null && lists(list) ? initialCluster(list) : null;
+        }
+
+        /** Whether a first list has this node, as it is. */
+        boolean lists(EtcdMembership first) {
+            return first.members().stream()
+                    .anyMatch(m -> m.name().equals(id) && m.peerUrls().equals(List.of(peerUrl())));
+        }
+
+        /** What is said where a member would be that no etcd has been started for, or null. */
+        FirstNode wordOf(EtcdMember m) {
+            EtcdSighting seen = isGone(m) ? null : at(m.peerUrls().get(0));
+            return seen == null ? null : seen.first();
         }
 
         /** Whether another copy of the tool, on this node, listens on its peer port. */
@@ -535,11 +568,11 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
     /**
      * Without a quorum a list may be an old one, of a member that was off when this node started, or is only just reading
      * its log. A member that was added, and has no name yet, has never started if all who could know better say so, each in
-     * a list with itself in it.
+     * a list with itself in it. A learner is no voter, and goes on naming a leader that it has not heard of for long.
      */
     private static boolean neverStartedForSure(Situation s, EtcdMembership cluster, EtcdMember me) {
         Set<Long> ids = ids(cluster);
-        for (EtcdSighting teller : s.seen(Kind.LEADERLESS)) {
+        for (EtcdSighting teller : s.seen(Kind.LEADERLESS, Kind.LEARNING)) {
             EtcdMembership list = teller.list();
             EtcdMember meThere = list == null ? null : list.byId(me.id());
             if (meThere == null
@@ -551,7 +584,8 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
             }
         }
         return me.peerUrls().equals(List.of(s.peerUrl()))
-                && cluster.members().stream().allMatch(m -> m.id() == me.id() || s.isAccountedFor(m, Kind.LEADERLESS));
+                && cluster.members().stream()
+                        .allMatch(m -> m.id() == me.id() || s.isAccountedFor(m, Kind.LEADERLESS, Kind.LEARNING));
     }
 
     private static Set<Long> ids(EtcdMembership list) {
@@ -565,25 +599,30 @@ public record ClusterVerdict(Act act, String reason, String initialCluster, Etcd
             return refuse("first nodes have started with different lists: " + whoIsWhere(s)
                     + "; none has data yet, so empty the data directories of all and start again");
         }
-        boolean listed = list.members().stream()
-                .anyMatch(m -> m.name().equals(s.id()) && m.peerUrls().equals(List.of(s.peerUrl())));
-        if (!listed) {
-            return wait("first nodes of a new cluster wait for their quorum, and this one is not among them: they are "
-                    + s.missing(list));
-        }
         String who = founders.stream().map(EtcdSighting::who).collect(Collectors.joining(", "));
+        if (!s.lists(list)) {
+            long left = list.members().stream().filter(m -> !s.isGone(m)).count();
+            String wayOut = left >= quorum(list.members().size())
+                    ? ""
+                    : "; too many of these are gone for a quorum ever to be, so empty the data directory of " + who
+                            + " and restart it, or terminate the instance";
+            return wait("first nodes of a new cluster wait for their quorum, and this one is not among them: they are "
+                    + s.missing(list) + wayOut);
+        }
+        String initialCluster = s.initialCluster(list);
+        String why = "first nodes of a new cluster have started, and list this one: " + who;
         for (EtcdMember m : list.members()) {
             if (!m.name().equals(s.id()) && !s.isAccountedFor(m, Kind.FOUNDING)) {
-                return wait("first nodes of a new cluster have started, and list this one: " + who + "; but "
-                        + m.label() + ", which they list too, neither has started nor says that it has no data");
+                return wait(why + "; but " + m.label()
+                        + ", which they list too, neither has started nor says that it has no data");
+            }
+            FirstNode word = s.wordOf(m);
+            if (word != null && word.objectsTo(initialCluster, s.token())) {
+                return wait(why + "; but " + m.label() + ", which they list too, would found another cluster: "
+                        + word.list() + ", token " + word.token());
             }
         }
-        return new ClusterVerdict(
-                Act.NEW,
-                "first nodes of a new cluster have started, and list this one: " + who,
-                s.initialCluster(list),
-                null,
-                Exit.OK);
+        return new ClusterVerdict(Act.NEW, why, initialCluster, null, Exit.OK);
     }
 
     private static ClusterVerdict withNobodyThere(Situation s) {

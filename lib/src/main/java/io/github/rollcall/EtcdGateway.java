@@ -31,6 +31,12 @@ public final class EtcdGateway {
         System.setProperty("sun.net.http.retryPost", "false");
     }
 
+    /** In bytes. More would not fit into the memory that there is, as text and as objects, whoever sends it. */
+    private static final int LARGEST_ANSWER =
+            (int) Math.min(Runtime.getRuntime().maxMemory() / 8, Integer.MAX_VALUE - 8);
+    /** What a peer port tells is a hundred members at most. */
+    private static final int LARGEST_PEER_ANSWER = 256 * 1024;
+
     private final List<URI> endpoints;
     private final SSLSocketFactory sockets;
     private final EtcdOptions.Login login;
@@ -149,7 +155,7 @@ public final class EtcdGateway {
      * The members as the endpoint, which must be a peer URL, tells other members that start ({@code GET /members}). Peer
      * ports answer this from the start, also as long as there is no quorum and the client port is silent.
      *
-     * @throws Failure unavailable when it cannot be reached or is no etcd
+     * @throws Failure unavailable when it cannot be reached or is no etcd, whatever it answers
      */
     public EtcdMembership membersByPeerPort() {
         URI peer = endpoints.get(0);
@@ -162,15 +168,15 @@ public final class EtcdGateway {
                         Exit.UNAVAILABLE, "what answers at " + peer + " with HTTP " + status + " is no etcd peer");
             }
             try (InputStream body = http.getInputStream()) {
-                return EtcdMembership.ofPeer(
-                        http.getHeaderField("X-Etcd-Cluster-Id"),
-                        new String(body.readAllBytes(), StandardCharsets.UTF_8));
+                return EtcdMembership.ofPeer(http.getHeaderField("X-Etcd-Cluster-Id"), text(body, LARGEST_PEER_ANSWER));
             }
-        } catch (JsonParseException | IllegalStateException | NumberFormatException e) {
-            throw new Failure(Exit.UNAVAILABLE, "what answers at " + peer + " is no etcd peer", e);
         } catch (IOException e) {
             throw new Failure(
                     Exit.UNAVAILABLE, "etcd's peer port at " + peer + " did not answer: " + e.getMessage(), e);
+        } catch (Failure f) {
+            throw f;
+        } catch (RuntimeException e) {
+            throw new Failure(Exit.UNAVAILABLE, "what answers at " + peer + " is no etcd peer", e);
         } finally {
             if (http != null) {
                 http.disconnect();
@@ -208,13 +214,23 @@ public final class EtcdGateway {
         request.addProperty("password", login.password());
         try {
             token = null;
-            token = post(endpoint, "auth/authenticate", request).get("token").getAsString();
+            JsonElement given = post(endpoint, "auth/authenticate", request).get("token");
+            if (given == null || !given.isJsonPrimitive()) {
+                throw new Failure(
+                        Exit.UNAVAILABLE, "what answers at " + endpoint + " gives no token, and is not etcd's v3 API");
+            }
+            token = given.getAsString();
         } catch (Said e) {
             if (e.getMessage().contains("authentication is not enabled")) {
                 return;
             }
-            throw new Failure(
-                    Exit.REFUSED, "etcd at " + endpoint + " refuses user '" + login.name() + "': " + e.getMessage(), e);
+            // Asking for a token needs a quorum, as a change does: that there is none now is no refusal.
+            throw EtcdStatus.exit(e.code, e.getMessage()) == Exit.REFUSED
+                    ? new Failure(
+                            Exit.REFUSED,
+                            "etcd at " + endpoint + " refuses user '" + login.name() + "': " + e.getMessage(),
+                            e)
+                    : e.failure(endpoint);
         }
     }
 
@@ -224,8 +240,7 @@ public final class EtcdGateway {
         try {
             int status = send(http, request);
             try (InputStream body = status == 200 ? http.getInputStream() : http.getErrorStream()) {
-                String text = body == null ? "" : new String(body.readAllBytes(), StandardCharsets.UTF_8);
-                return answer(endpoint, status, text);
+                return answer(endpoint, status, text(body, LARGEST_ANSWER));
             }
         } catch (IOException e) {
             throw brokenOff(endpoint, timeout, e);
@@ -244,7 +259,7 @@ public final class EtcdGateway {
             int status = send(http, request);
             if (status != 200) {
                 InputStream body = http.getErrorStream();
-                answer(endpoint, status, body == null ? "" : new String(body.readAllBytes(), StandardCharsets.UTF_8));
+                answer(endpoint, status, text(body, LARGEST_ANSWER));
             }
             EtcdStream stream = new EtcdStream(endpoint, http, http.getInputStream());
             opened = true;
@@ -256,6 +271,15 @@ public final class EtcdGateway {
                 http.disconnect();
             }
         }
+    }
+
+    /** @param body or null for none */
+    private static String text(InputStream body, int largest) throws IOException {
+        byte[] bytes = body == null ? new byte[0] : body.readNBytes(largest + 1);
+        if (bytes.length > largest) {
+            throw new IOException("the answer is larger than " + largest + " bytes");
+        }
+        return new String(bytes, StandardCharsets.UTF_8);
     }
 
     private static int send(HttpURLConnection http, JsonObject request) throws IOException {

@@ -89,7 +89,8 @@ public record EtcdGroup(String name, int desired, List<Node> nodes, Set<String> 
      * Whether EC2 says that a member's instance is gone for good, or does not know it any more, as it is an hour later. One
      * that has not started has no name yet, and is known by its URL: it is gone when that is made as every URL of the
      * group's is, and no instance has the address on any interface. Any other member may be anywhere, and is never said to
-     * be gone: one that is named otherwise, or was added by hand under a host name or at another port.
+     * be gone: one that is named otherwise, or was added by hand under a host name or at another port. Nor is one without a
+     * name as long as EC2 has no state or no address yet for an instance of the group: it may be that one's.
      */
     public boolean isGone(EtcdMember member, EtcdUrls urls) {
         if (isInstanceId(member.name())) {
@@ -105,7 +106,10 @@ public record EtcdGroup(String name, int desired, List<Node> nodes, Set<String> 
                 && member.peerUrls().size() == 1
                 && urls.isPeer(url)
                 && asked.contains(address)
-                && byAddress(address) == null;
+                && byAddress(address) == null
+                && nodes.stream()
+                        .allMatch(n -> n.isGone()
+                                || n.state() != null && !n.addresses().isEmpty());
     }
 
     /** Whether a name has the form of an instance id. */

@@ -3,6 +3,7 @@ package io.github.rollcall;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
+import com.google.gson.JsonParseException;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -37,13 +38,21 @@ public record EtcdMember(long id, String name, List<String> peerUrls, List<Strin
         return name.isEmpty() ? "unstarted member at " + String.join(",", peerUrls) : name;
     }
 
-    /** A member in the JSON of either the gateway ({@code ID}, a string) or a peer port ({@code id}, a number). */
+    /**
+     * A member in the JSON of either the gateway ({@code ID}, a string) or a peer port ({@code id}, a number).
+     *
+     * @throws RuntimeException when it is none: of what kind depends on what is wrong
+     */
     static EtcdMember of(JsonObject json) {
         JsonElement id = json.has("ID") ? json.get("ID") : json.get("id");
+        List<String> peerUrls = strings(json, "peerURLs");
+        if (id == null || peerUrls.isEmpty()) {
+            throw new JsonParseException("a member without id or peer URL");
+        }
         return new EtcdMember(
                 Long.parseUnsignedLong(id.getAsString()),
                 json.has("name") ? json.get("name").getAsString() : "",
-                strings(json, "peerURLs"),
+                peerUrls,
                 strings(json, "clientURLs"),
                 json.has("isLearner") && json.get("isLearner").getAsBoolean());
     }

@@ -18,7 +18,8 @@ import java.time.Duration;
  * cluster founded of the very instances that EC2 names, as the list has to be the asker's own.
  *
  * @param instance whose answer this is
- * @param list the {@code initial-cluster} that it would start with, or null while it does not see the whole group
+ * @param list the {@code initial-cluster} that it would start with, which is that of a first node that has started where
+ *     it has seen one, or null while it does not see the whole group
  * @param token the {@code initial-cluster-token} that it would start with
  * @param decided whether it has made up its mind, and starts etcd with these
  */
@@ -31,6 +32,14 @@ public record FirstNode(String instance, String list, String token, boolean deci
     /** Whether it would found the same cluster: etcd makes the cluster's id of the list and the token. */
     boolean agreesWith(String otherList, String otherToken) {
         return otherList.equals(list) && otherToken.equals(token);
+    }
+
+    /**
+     * Whether it may start etcd with another list than this, or has: then the two would be two clusters. As long as it
+     * does not see the whole group it can start with nothing but a list that it follows, and says that first.
+     */
+    public boolean objectsTo(String otherList, String otherToken) {
+        return (list != null || decided) && !agreesWith(otherList, otherToken);
     }
 
     /**

@@ -351,6 +351,58 @@ class ClusterVerdictTest {
     }
 
     @Test
+    void aFirstNodeThatHasStartedIsNotFollowedWhileAnotherOfItsListWouldFoundAnotherCluster() {
+        for (boolean decided : List.of(true, false)) {
+            nodes.clear();
+            sightings.clear();
+            group(A, B, C);
+            nobodyAt(A);
+            foundingAt(B, A, B, C);
+            sightings.add(blank(C, new FirstNode(C, list(A, C, D), TOKEN, decided)));
+            waits(C + ", which they list too, would found another cluster");
+
+            sightings.remove(2);
+            sightings.add(blank(C, new FirstNode(C, list(A, B, C), "other", decided)));
+            waits("token other");
+        }
+
+        // It does not see the whole group, and can found nothing.
+        sightings.remove(2);
+        sightings.add(blank(C, new FirstNode(C, null, TOKEN, false)));
+        assertThat(verdict().act()).isEqualTo(Act.NEW);
+
+        // Another copy on this node speaks for it.
+        sightings.remove(0);
+        blankAt(A, A, C, D);
+        waits(A + ", which they list too, would found another cluster");
+    }
+
+    @Test
+    void whoFollowsAFirstNodeSaysItsListInsteadOfItsOwn() {
+        group(A, B, C);
+        nobodyAt(A, C);
+        assertThat(situation(A).followed()).isNull();
+        foundingAt(B, A, B, D);
+
+        assertThat(situation(A).followed()).isEqualTo(list(A, B, D));
+        assertThat(situation(A).firstNode(list(A, B, D)).list()).isEqualTo(list(A, B, D));
+        assertThat(situation(A).firstNode(null).list()).isEqualTo(list(A, B, C));
+        assertThat(situation(C).followed()).isNull();
+    }
+
+    @Test
+    void whereTheFirstNodesCanNeverBeAQuorumTheWayOutIsSaid() {
+        group(A, B);
+        asked.addAll(Set.of(C, D));
+        nobodyAt(A);
+        foundingAt(B, B, C, D);
+        waits("empty the data directory of " + B + " and restart it, or terminate the instance");
+
+        asked.remove(D);
+        assertThat(verdict().reason()).contains("not among them").doesNotContain("empty");
+    }
+
+    @Test
     void firstNodesWithDifferentListsAreRefused() {
         group(A, B, C);
         nobodyAt(A);
@@ -441,6 +493,28 @@ class ClusterVerdictTest {
         sightings.remove(2);
         leaderlessAt(C, 3, started(1, A), started(2, B), started(3, C));
         waits("has no quorum");
+    }
+
+    @Test
+    void aLearnerThatStillNamesALeaderIsNoQuorum() {
+        group(A, B, C);
+        nobodyAt(A);
+        EtcdMember learner = new EtcdMember(3, C, List.of(url(C)), List.of("http://c:2379"), true);
+        members(unstarted(1, A), started(2, B), learner);
+        leaderlessAt(B, 2);
+        sightings.add(new EtcdSighting(
+                C,
+                URLS.client(address(C)),
+                url(C),
+                Door.OPEN,
+                Door.OPEN,
+                new EtcdSighting.Status(3, 7, true, true, 5),
+                new EtcdMembership(7, listed),
+                null,
+                null));
+
+        assertThat(verdict().act()).isEqualTo(Act.REJOIN);
+        assertThat(situation(A).hasToBeHeard()).isTrue();
     }
 
     @Test
@@ -604,6 +678,28 @@ class ClusterVerdictTest {
 
         assertThat(verdict().act()).isEqualTo(Act.EJECT);
         assertThat(verdict().member().id()).isEqualTo(4);
+    }
+
+    @Test
+    void anUnstartedMemberStaysWhileEc2HasNoStateOrAddressForAnInstanceThatMayBeItsOwn() {
+        for (Node unknown :
+                List.of(new Node(D, "Pending", null, List.of(), 1), new Node(D, "Pending", "pending", List.of(), 1))) {
+            nodes.clear();
+            sightings.clear();
+            listed.clear();
+            group(A, B, C);
+            nodes.add(unknown);
+            asked.add(address(D));
+            nobodyAt(A);
+            members(started(2, B), started(3, C), unstarted(4, D));
+            servingAt(B, 2);
+            servingAt(C, 3);
+
+            assertThat(verdict().act()).isNotEqualTo(Act.EJECT);
+
+            nodes.remove(unknown);
+            assertThat(verdict().act()).isEqualTo(Act.EJECT);
+        }
     }
 
     @Test
