@@ -23,7 +23,6 @@ import io.github.rollcall.Tool;
 import java.io.BufferedReader;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -869,25 +868,27 @@ class Install extends Tool {
         // --- what they answer
 
         private void answer(HttpExchange exchange) throws IOException {
-            Map<String, String> form = form(exchange);
-            String text = form.containsKey("Action")
-                    ? aws(form)
-                    : other(exchange, form.keySet().toString());
+            String asked = new String(exchange.getRequestBody().readAllBytes(), StandardCharsets.UTF_8);
+            Map<String, String> form = form(asked);
+            String path = exchange.getRequestURI().getPath();
+            String text = form.containsKey("Action") ? aws(form) : other(path, asked);
             byte[] body = text.getBytes(StandardCharsets.UTF_8);
             exchange.getResponseHeaders().set("Content-Type", text.startsWith("<") ? "text/xml" : "application/json");
             exchange.getResponseHeaders().set("X-Etcd-Cluster-Id", "c");
-            exchange.sendResponseHeaders(200, body.length);
+            boolean goesOn = List.of("/events", "/v3/watch").contains(path);
+            exchange.sendResponseHeaders(200, goesOn ? 0 : body.length);
             exchange.getResponseBody().write(body);
-            exchange.close();
+            exchange.getResponseBody().flush();
+            if (!goesOn) {
+                exchange.close();
+            }
         }
 
-        private static Map<String, String> form(HttpExchange exchange) throws IOException {
+        private static Map<String, String> form(String asked) {
             Map<String, String> form = new LinkedHashMap<>();
-            try (InputStream in = exchange.getRequestBody()) {
-                for (String pair : new String(in.readAllBytes(), StandardCharsets.UTF_8).split("&")) {
-                    String[] both = pair.split("=", 2);
-                    form.put(both[0], both.length < 2 ? "" : URLDecoder.decode(both[1], StandardCharsets.UTF_8));
-                }
+            for (String pair : asked.split("&")) {
+                String[] both = pair.split("=", 2);
+                form.put(both[0], both.length < 2 ? "" : URLDecoder.decode(both[1], StandardCharsets.UTF_8));
             }
             return form;
         }
@@ -958,8 +959,7 @@ class Install extends Tool {
         }
 
         /** The metadata service, with the role's credentials, etcd by its gateway and its peer port, and Docker. */
-        private String other(HttpExchange exchange, String asked) {
-            String path = exchange.getRequestURI().getPath();
+        private String other(String path, String asked) {
             String header = "{\"header\":{\"cluster_id\":\"12\",\"member_id\":\"11\",\"revision\":\"1\"}";
             int peerPort = peer.getAddress().getPort();
             String member = "{\"ID\":\"11\",\"name\":\"" + OTHER + "\",\"peerURLs\":[\"http://127.0.0.1:" + peerPort
@@ -991,12 +991,12 @@ class Install extends Tool {
             };
         }
 
-        /** lbmanager's one key, for who asks for such keys. @param asked the request, up to the padding of its first key */
+        /** lbmanager's one key, for who asks for such keys. */
         private static String configured(String asked) {
             Base64.Encoder base64 = Base64.getEncoder();
-            String path = base64.withoutPadding().encodeToString("/lbManager/".getBytes(StandardCharsets.UTF_8));
+            String path = base64.encodeToString("/lbManager/".getBytes(StandardCharsets.UTF_8));
             String key = "/lbManager/elb/us-east-1/web/multiple/" + SELF;
-            return asked.contains("\"" + path)
+            return asked.contains("\"" + path + "\"")
                     ? ",\"count\":\"1\",\"kvs\":[{\"mod_revision\":\"1\",\"key\":\""
                             + base64.encodeToString(key.getBytes(StandardCharsets.UTF_8)) + "\"}]"
                     : "";

@@ -15,7 +15,7 @@ final class Rehearsal {
     private Rehearsal() {}
 
     /**
-     * Ends with the exit code of the last run, or of the first that failed for another reason than a service that is away.
+     * Ends with the exit code of the last run, or of the first that failed.
      *
      * @param args the tool's class, then command lines with a {@code ;;} between them
      */
@@ -28,7 +28,7 @@ final class Rehearsal {
             constructor.setAccessible(true);
             int code = Tool.run(
                     (Tool) constructor.newInstance(), line.subList(0, end).toArray(new String[0]));
-            if (code != Exit.OK && code != Exit.UNAVAILABLE) {
+            if (code != Exit.OK) {
                 System.exit(code);
             }
             line = line.subList(end + 1, line.size());

@@ -76,7 +76,7 @@ public final class DockerServer implements AutoCloseable {
         DockerServer docker = new DockerServer(more);
         try {
             docker.startAgain();
-            docker.importImage();
+            docker.importImage(docker.folder.resolve("image"), IMAGE);
             return docker;
         } catch (RuntimeException e) {
             docker.close();
@@ -157,19 +157,23 @@ public final class DockerServer implements AutoCloseable {
         return lines.isEmpty() ? "it said nothing" : lines.get(lines.size() - 1);
     }
 
-    private void importImage() {
+    /**
+     * Makes an image of a folder, to which busybox is added as {@code /bin/sh} and under its own name.
+     *
+     * @param settings lines of a Dockerfile, such as {@code ENV A=b}
+     */
+    public void importImage(Path root, String name, String... settings) {
+        List<String> command = new ArrayList<>(
+                List.of("sh", "-c", "tar -C \"$0\" -c . | docker \"$@\"", root.toString(), "-H", host(), "import"));
+        for (String setting : settings) {
+            command.addAll(List.of("--change", setting));
+        }
+        command.addAll(List.of("-", name));
         try {
-            Path image = Files.createDirectories(folder.resolve("image"));
-            Path busybox = Files.createDirectories(image.resolve("bin")).resolve("busybox");
+            Path busybox = Files.createDirectories(root.resolve("bin")).resolve("busybox");
             Files.copy(busybox(), busybox, StandardCopyOption.COPY_ATTRIBUTES, StandardCopyOption.REPLACE_EXISTING);
             Files.createSymbolicLink(busybox.resolveSibling("sh"), Path.of("busybox"));
-            run(List.of(
-                    "sh",
-                    "-c",
-                    "tar -C \"$0\" -c . | docker -H \"$1\" import - \"$2\"",
-                    image.toString(),
-                    host(),
-                    IMAGE));
+            run(command);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
         }

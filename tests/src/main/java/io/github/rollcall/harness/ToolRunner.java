@@ -57,8 +57,9 @@ public final class ToolRunner {
         return INSTALLED.computeIfAbsent(alias, tool -> {
             Run install = command(ROOT.resolve("jbang").toString(), "install")
                     .args(tool, "--to", Commands.FOLDER.resolve("bin").toString())
-                    .run();
-            if (install.exit() != 0 || install.err().contains("warning")) {
+                    .start();
+            // Those of other tests go first, one at a time, each of which takes a while on a busy machine.
+            if (install.exit(Run.PATIENCE.multipliedBy(4)) != 0 || install.err().contains("warning")) {
                 throw new IllegalStateException(install.toString());
             }
             return command(Commands.FOLDER.resolve("bin").resolve(tool).toString());
@@ -208,8 +209,12 @@ public final class ToolRunner {
 
         /** The exit code, when it has ended. @throws IllegalStateException when it does not end */
         public int exit() {
+            return exit(PATIENCE);
+        }
+
+        private int exit(Duration patience) {
             try {
-                if (!process.waitFor(PATIENCE.toSeconds(), TimeUnit.SECONDS)) {
+                if (!process.waitFor(patience.toSeconds(), TimeUnit.SECONDS)) {
                     close();
                     throw new IllegalStateException("does not end: " + this);
                 }
