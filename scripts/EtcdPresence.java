@@ -2,7 +2,7 @@
 //DESCRIPTION Keeps the ports of Docker containers in etcd while they run.
 //JAVA 17+
 //RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djdk.reflect.useNativeAccessorOnly=true -Xms8m -Xmx64m
-//RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED
+//RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED -XX:+ExitOnOutOfMemoryError
 //COMPILE_OPTIONS --release 17 -XDstringConcat=inline
 //DEPS io.github.rollcall:rollcall-parent:0.1.0@pom
 //DEPS io.github.rollcall:rollcall:0.1.0
@@ -30,7 +30,6 @@ import io.prometheus.metrics.core.metrics.CounterWithCallback;
 import io.prometheus.metrics.core.metrics.GaugeWithCallback;
 import io.prometheus.metrics.model.registry.PrometheusRegistry;
 import java.io.Closeable;
-import java.io.IOException;
 import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -148,6 +147,9 @@ class EtcdPresence extends Tool {
 
     private static final Duration DOCKER_TIMEOUT = Duration.ofSeconds(10);
     private static final Duration ETCD_TIMEOUT = Duration.ofSeconds(5);
+    /** How much later than planned a look at everything may be: a few questions that are answered in the last moment. */
+    private static final Duration LATE = Duration.ofMinutes(1);
+
     private static final Duration SECOND_LOOK = Duration.ofMillis(500);
     /** With so many at once it is less work to look at all. */
     private static final int MANY = 50;
@@ -241,68 +243,74 @@ class EtcdPresence extends Tool {
     /** What Docker has said last of each container, by its id. Only the thread that watches Docker has to do with it. */
     private final Map<String, ContainerPorts> seen = new HashMap<>();
 
-    private final BlockingQueue<String> happened = new LinkedBlockingQueue<>();
     private final AtomicLong events = new AtomicLong();
     private volatile boolean seenAll;
     private volatile long seenAllAt;
+    /** By {@link System#nanoTime}: when it is too late for the next look at everything. */
+    private volatile long nextLookBy;
+
     private volatile Failure dockerProblem;
-    private volatile Failure streamEnd;
     private String wildcard;
+
+    /** What one stream of events has told. */
+    private final class Happenings {
+        /** Ids of containers, and at last {@link #END}. */
+        final BlockingQueue<String> ids = new LinkedBlockingQueue<>();
+
+        private volatile Failure why;
+
+        void event(String id) {
+            events.incrementAndGet();
+            ids.add(id);
+        }
+
+        void end(Failure reason) {
+            why = reason;
+            ids.add(END);
+        }
+    }
 
     /** Follows Docker's events, and looks at everything at first and then now and again, whatever happens to Docker. */
     private void watchDocker() {
         int failures = 0;
         while (!stop.isDone()) {
-            happened.clear();
+            Happenings happenings = new Happenings();
             // The events first: what happens while we look is not missed.
-            try (Closeable stream = docker.events(this::onEvent, this::onEnd)) {
+            try (Closeable stream = docker.events(happenings::event, happenings::end)) {
                 wildcard = hostIp != null ? IpAddress.canonical(hostIp) : docker.bridgeAddress();
                 seeEverything();
                 failures = 0;
-                if (dockerProblem != null) {
-                    dockerProblem = null;
-                    Log.of("docker").info("answers again");
-                }
-                followEvents();
+                followEvents(happenings);
             } catch (Failure f) {
                 failures++;
                 dockerFailed(f);
                 rest(Backoff.DEFAULT.delay(failures));
-            } catch (IOException | RuntimeException defect) {
-                Log.of(name()).trace(defect);
+            } catch (Throwable defect) {
+                // Whatever it is: keys must not be kept alive when nobody looks at the containers any more.
                 hopeless = new Failure(Exit.SOFTWARE, "a defect in etcd-presence: " + defect, defect);
                 stop("a defect");
+                Log.of(name()).trace(defect);
             }
         }
     }
 
-    private void onEvent(String id) {
-        events.incrementAndGet();
-        happened.add(id);
-    }
-
-    private void onEnd(Failure why) {
-        streamEnd = why;
-        happened.add(END);
-    }
-
-    private void followEvents() {
+    private void followEvents(Happenings happenings) {
         long next = System.nanoTime() + interval.toNanos();
         Deque<SecondLook> secondLooks = new ArrayDeque<>();
         while (!stop.isDone()) {
             Set<String> ids = new HashSet<>();
             long until = secondLooks.isEmpty() ? next : Math.min(next, secondLooks.peek().at);
             try {
-                String first = happened.poll(Math.max(0, until - System.nanoTime()), TimeUnit.NANOSECONDS);
+                String first = happenings.ids.poll(Math.max(0, until - System.nanoTime()), TimeUnit.NANOSECONDS);
                 if (first != null) {
                     ids.add(first);
-                    happened.drainTo(ids);
+                    happenings.ids.drainTo(ids);
                 }
             } catch (InterruptedException e) {
                 return;
             }
             if (ids.contains(END)) {
-                throw streamEnd;
+                throw happenings.why;
             }
             long now = System.nanoTime();
             ids.forEach(id -> secondLooks.add(new SecondLook(id, now + SECOND_LOOK.toNanos())));
@@ -334,9 +342,14 @@ class EtcdPresence extends Tool {
         seen.clear();
         all.forEach(this::remember);
         seenAllAt = System.currentTimeMillis();
+        nextLookBy = System.nanoTime() + interval.plus(LATE).toNanos();
         publish();
-        presences.values().removeIf(Presence::isOver);
+        forgetWhatIsOver();
         seenAll = true;
+        if (dockerProblem != null) {
+            dockerProblem = null;
+            Log.of("docker").info("answers again");
+        }
         considerReadiness();
     }
 
@@ -397,6 +410,9 @@ class EtcdPresence extends Tool {
     /** By name: a container that is made anew under its name takes the place of the one before. */
     private final Map<String, Presence> presences = new ConcurrentHashMap<>();
 
+    /** Of leases of containers that are no more. */
+    private long formerLosses;
+
     private void publish() {
         Map<String, ContainerPorts> byName = new TreeMap<>();
         for (ContainerPorts container : seen.values()) {
@@ -406,8 +422,31 @@ class EtcdPresence extends Tool {
             byName.putIfAbsent(name, null);
         }
         presences.keySet().forEach(name -> byName.putIfAbsent(name, null));
-        byName.forEach((name, container) ->
-                presences.computeIfAbsent(name, Presence::new).is(container));
+        synchronized (presences) {
+            // What comes after everything was withdrawn would stay.
+            if (!stop.isDone()) {
+                byName.forEach((name, container) ->
+                        presences.computeIfAbsent(name, Presence::new).is(container));
+            }
+        }
+    }
+
+    private void forgetWhatIsOver() {
+        synchronized (presences) {
+            List<Presence> over =
+                    presences.values().stream().filter(Presence::isOver).toList();
+            over.forEach(presence -> formerLosses += presence.lease.losses());
+            presences.values().removeAll(over);
+        }
+    }
+
+    private long losses() {
+        synchronized (presences) {
+            return formerLosses
+                    + presences.values().stream()
+                            .mapToLong(presence -> presence.lease.losses())
+                            .sum();
+        }
     }
 
     /** A container's name, and what etcd is to have under it. */
@@ -517,7 +556,13 @@ class EtcdPresence extends Tool {
 
     private int withdrawAll() {
         Map<Presence, CompletableFuture<Boolean>> ends = new HashMap<>();
-        presences.values().forEach(presence -> ends.put(presence, presence.lease.end(stopTimeout)));
+        long published;
+        synchronized (presences) {
+            published = presences.values().stream()
+                    .filter(presence -> !presence.keys.isEmpty())
+                    .count();
+            presences.values().forEach(presence -> ends.put(presence, presence.lease.end(stopTimeout)));
+        }
         List<String> left = ends.entrySet().stream()
                 .filter(end -> !end.getValue().join())
                 .map(end -> end.getKey().name)
@@ -529,7 +574,7 @@ class EtcdPresence extends Tool {
                             + String.join(", ", left));
             return Exit.TEMPORARY;
         }
-        Log.of(name()).info("withdrawn", "containers", ends.size());
+        Log.of(name()).info("withdrawn", "containers", published);
         return Exit.OK;
     }
 
@@ -555,6 +600,9 @@ class EtcdPresence extends Tool {
         Failure problem = dockerProblem;
         if (problem != null || !seenAll) {
             return problem == null ? "Docker has not answered yet" : problem.getMessage();
+        }
+        if (System.nanoTime() - nextLookBy > 0) {
+            return "Docker was not looked at for too long";
         }
         return presences.values().stream()
                 .filter(presence -> !presence.lease.isInOrder())
@@ -585,10 +633,8 @@ class EtcdPresence extends Tool {
                 .register(registry);
         CounterWithCallback.builder()
                 .name("rollcall_lease_losses_total")
-                .help("How often a lease was lost, of the containers that there are")
-                .callback(counter -> counter.call(presences.values().stream()
-                        .mapToLong(p -> p.lease.losses())
-                        .sum()))
+                .help("How often a lease was lost")
+                .callback(counter -> counter.call(losses()))
                 .register(registry);
     }
 }

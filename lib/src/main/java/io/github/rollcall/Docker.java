@@ -6,13 +6,13 @@ import com.google.gson.JsonObject;
 import com.google.gson.JsonParseException;
 import com.google.gson.JsonParser;
 import com.google.gson.stream.JsonReader;
+import com.google.gson.stream.MalformedJsonException;
 import java.io.Closeable;
 import java.io.EOFException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.OutputStream;
-import java.io.UncheckedIOException;
 import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.net.URI;
@@ -108,14 +108,16 @@ public final class Docker {
      * @throws Failure unavailable when Docker cannot be reached or does not answer in time, refused where it lets us not in
      */
     public List<ContainerPorts> containers(Map<String, List<String>> filters) {
-        List<ContainerPorts> containers = new ArrayList<>();
-        JsonElement listed = get("/containers/json?all=1&filters=" + encode(filters));
-        try {
-            listed.getAsJsonArray().forEach(element -> containers.add(ContainerPorts.of(element.getAsJsonObject())));
-        } catch (RuntimeException e) {
-            throw notDocker(e);
-        }
-        return containers;
+        return get("/containers/json?all=1&filters=" + encode(filters), json -> {
+            List<ContainerPorts> containers = new ArrayList<>();
+            json.beginArray();
+            // One at a time: with all their labels a thousand are many megabytes.
+            while (json.hasNext()) {
+                containers.add(ContainerPorts.of(JsonParser.parseReader(json).getAsJsonObject()));
+            }
+            json.endArray();
+            return containers;
+        });
     }
 
     /**
@@ -126,7 +128,7 @@ public final class Docker {
     public String bridgeAddress() {
         JsonElement network;
         try {
-            network = get("/networks/bridge");
+            network = get("/networks/bridge", JsonParser::parseReader);
         } catch (Failure f) {
             if (f.exit() == Exit.CONFIG) {
                 throw new Failure(
@@ -207,20 +209,29 @@ public final class Docker {
             return broken(e);
         } catch (JsonParseException e) {
             return e.getCause() instanceof IOException cause ? broken(cause) : notDocker(e);
-        } catch (RuntimeException e) {
+        } catch (RuntimeException | Error e) {
+            // An error, too, has to be told as the end: else nobody would know that nothing comes any more.
             return notDocker(e);
         }
     }
 
     // --- HTTP
 
-    private JsonElement get(String path) {
-        try (Connection connection = ask(path)) {
+    private interface Answer<T> {
+        T read(JsonReader json) throws IOException;
+    }
+
+    private <T> T get(String path, Answer<T> answer) {
+        try (Connection connection = ask(path);
+                JsonReader json = new JsonReader(new InputStreamReader(connection.body, StandardCharsets.UTF_8))) {
             CompletableFuture<Void> done = connection.closeAfter(timeout);
             try {
-                String text = new String(connection.body.readAllBytes(), StandardCharsets.UTF_8);
-                return JsonParser.parseString(text);
+                return answer.read(json);
             } catch (JsonParseException e) {
+                throw e.getCause() instanceof IOException cause && !(cause instanceof MalformedJsonException)
+                        ? broken(cause)
+                        : notDocker(e);
+            } catch (MalformedJsonException | RuntimeException e) {
                 throw notDocker(e);
             } finally {
                 done.complete(null);
@@ -352,7 +363,7 @@ public final class Docker {
         return new Failure(exit, "Docker at " + host + " says: " + words);
     }
 
-    private Failure notDocker(Exception cause) {
+    private Failure notDocker(Throwable cause) {
         return new Failure(Exit.UNAVAILABLE, "what answers at " + host + " is not Docker's API", cause);
     }
 
@@ -394,7 +405,7 @@ public final class Docker {
             try {
                 socket.close();
             } catch (IOException e) {
-                throw new UncheckedIOException(e);
+                // It is of no more use either way.
             }
         }
     }

@@ -42,7 +42,8 @@ import java.util.stream.Collectors;
  *
  * <p>gRPC waits for up to two minutes between its attempts to connect. Where nobody has answered for five seconds the
  * connections are therefore made anew, at most every five seconds, by a new jetcd client: {@link #jetcd()} is to be
- * asked for each time that something is begun. Watches and elections of the one before have ended then.
+ * asked for each time that something is begun. Watches and elections of the one before have ended then. Certificates are
+ * read again for that; where they cannot be read, those of before stay.
  *
  * <p>Of jetcd's own {@code Lease.keepAlive} no use is to be made: it ends silently at times, and needs jars that are left
  * out. {@link EtcdLease} keeps leases alive.
@@ -86,6 +87,9 @@ public final class EtcdClient implements AutoCloseable {
 
     private long made;
 
+    /** Whether it has been said that no new client can be made. */
+    private boolean stays;
+
     EtcdClient(List<URI> endpoints, Path trust, Path certificate, Path key, EtcdOptions.Login login, Duration timeout) {
         this.endpoints = endpoints;
         this.trust = trust;
@@ -93,7 +97,7 @@ public final class EtcdClient implements AutoCloseable {
         this.key = key;
         this.login = login;
         this.timeout = timeout;
-        this.client = newClient();
+        this.client = newClient(false);
     }
 
     /** The jetcd client of now; calls that are made with it directly are to be given to {@link #failure} if they fail. */
@@ -142,10 +146,17 @@ public final class EtcdClient implements AutoCloseable {
                 return;
             }
             Failure failure = failure(problem);
-            if (learn(failure) && mayAskAgain) {
+            boolean again = false;
+            try {
+                again = learn(failure) && mayAskAgain;
+            } finally {
+                // Whatever happens in between: who asked is not to wait for ever.
+                if (!again) {
+                    answer.completeExceptionally(failure);
+                }
+            }
+            if (again) {
                 start(question, answer, false);
-            } else {
-                answer.completeExceptionally(failure);
             }
         });
     }
@@ -242,8 +253,7 @@ public final class EtcdClient implements AutoCloseable {
     private synchronized boolean learn(Failure failure) {
         String words = failure.getMessage();
         if (login != null && words.endsWith(withoutUser ? "user name is empty" : "authentication is not enabled")) {
-            renew(!withoutUser);
-            return true;
+            return renew(!withoutUser);
         }
         if (failure.exit() == Exit.UNAVAILABLE && isLongAgo(answered) && isLongAgo(made)) {
             renew(withoutUser);
@@ -255,18 +265,32 @@ public final class EtcdClient implements AutoCloseable {
         return System.nanoTime() - nanoTime > RECONNECT_AFTER.toNanos();
     }
 
-    private void renew(boolean withoutUser) {
+    /** Whether there is a new client. Where none can be made, of files that are being replaced for one, the old one stays. */
+    private boolean renew(boolean withoutUser) {
         if (closed) {
-            return;
+            return false;
+        }
+        Client old = client;
+        try {
+            client = newClient(withoutUser);
+        } catch (RuntimeException e) {
+            String words = e.getMessage() + "; going on with what was read before";
+            if (stays) {
+                LOG.debug(words);
+            } else {
+                LOG.warn(words);
+            }
+            stays = true;
+            return false;
         }
         this.withoutUser = withoutUser;
-        Client old = client;
-        client = newClient();
+        stays = false;
         // Not on this thread, which may be one that closing would wait for.
         threads.execute(old::close);
+        return true;
     }
 
-    private Client newClient() {
+    private Client newClient(boolean withoutUser) {
         made = System.nanoTime();
         ClientBuilder builder = Client.builder()
                 .endpoints(endpoints)

@@ -52,16 +52,18 @@ import java.util.stream.Stream;
  *   <li>it ends by {@link #end}: at once; if etcd does not answer in time, T after the last renewal;
  *   <li>it is started again within T: the keys stay. The new lease takes them over before the old one ends, and the old
  *       one's end, or its {@link #end}, removes only what still hangs on it;
- *   <li>etcd is away for less than 2/3 T: nothing happens. For longer, or the lease is gone from etcd by whatever cause: a new
- *       one is granted and the keys are put again, over the old ones where those still are there, within 10 s of etcd's being
- *       back (full jitter);
- *   <li>etcd has lost its data, or somebody has removed keys: they are back after {@code lookEvery}, unless {@link Deleted}
- *       says otherwise;
+ *   <li>etcd is away for less than T/3: nothing happens. For longer, or the lease is gone from etcd by whatever cause: a new
+ *       one is granted and the keys are put again, over the old ones where those still are there. That is tried at least
+ *       every 10 s (full jitter);
+ *   <li>etcd has lost its data, or ended the lease: that is noticed at the next renewal or look, whichever is sooner, within
+ *       T/3 or {@code lookEvery};
+ *   <li>somebody has removed keys: they are back after {@code lookEvery}, unless {@link Deleted} says otherwise;
  *   <li>somebody else puts one of the keys, with a lease of his own or without: he is let have it, because who puts last has
  *       it, and two that take turns would never end. When it is gone again it is put again, after at most 5 s more.
  * </ul>
  *
- * <p>A lease counts as lost when etcd says so, or when for two thirds of its TTL no renewal was answered, whatever the reason.
+ * <p>A lease counts as lost when etcd says so, or when the last renewal that was answered is two thirds of its TTL ago,
+ * whatever the reason.
  */
 public final class EtcdLease {
     /** Of etcd's 128 some are left, because what is nested in a transaction is subtracted from what it may have. */
@@ -70,6 +72,7 @@ public final class EtcdLease {
     private static final Backoff RETRY = new Backoff(Duration.ofSeconds(1), Duration.ofSeconds(10));
     private static final Backoff HURRY = new Backoff(Duration.ofMillis(200), Duration.ofSeconds(1));
     private static final Duration LOOK_SOON = Duration.ofSeconds(5);
+    private static final Duration AFTER_A_DEFECT = Duration.ofSeconds(1);
 
     /** What is to be done about keys that somebody has removed while the lease lives. */
     public enum Deleted {
@@ -110,6 +113,13 @@ public final class EtcdLease {
     private long lookAt;
     private long tryAt = System.nanoTime();
     private boolean renewing;
+    /** How often in a row, and why it was not renewed the last time. */
+    private int renewalsFailed;
+
+    private Failure notRenewed;
+    /** Until then a write that was not answered may still come to be done, after one that was sent later. */
+    private long doubtUntil = System.nanoTime();
+
     private boolean busy;
     private int failures;
     private Future<?> alarm;
@@ -209,7 +219,9 @@ public final class EtcdLease {
             etcd.timer().execute(() -> {
                 try {
                     what.run();
-                } catch (RuntimeException e) {
+                } catch (RuntimeException | Error e) {
+                    // Without an alarm the lease would not be renewed any more.
+                    alarmIn(AFTER_A_DEFECT.toNanos());
                     log.error("a defect in keeping a lease: " + e);
                     log.trace(e);
                 }
@@ -226,7 +238,8 @@ public final class EtcdLease {
             retire();
         }
         if (id != 0 && now - renewed > ttl.toNanos() / 3 * 2) {
-            lose("no renewal was answered for " + Durations.format(Duration.ofNanos(now - renewed)));
+            lose("no renewal was answered for " + Durations.format(Duration.ofNanos(now - renewed))
+                    + (notRenewed == null ? "" : ": " + notRenewed.getMessage()));
         }
         if (id != 0 && !renewing && now - renewAt >= 0) {
             renew();
@@ -291,10 +304,6 @@ public final class EtcdLease {
     }
 
     private void setAlarm() {
-        if (alarm != null) {
-            alarm.cancel(false);
-            alarm = null;
-        }
         long now = System.nanoTime();
         long next = Long.MAX_VALUE;
         if (id != 0) {
@@ -307,9 +316,18 @@ public final class EtcdLease {
         if (mayRevoke()) {
             next = Math.min(next, tryAt - now);
         }
-        if (next != Long.MAX_VALUE && !etcd.timer().isShutdown()) {
+        alarmIn(next);
+    }
+
+    /** @param nanos {@link Long#MAX_VALUE} for never */
+    private void alarmIn(long nanos) {
+        if (alarm != null) {
+            alarm.cancel(false);
+            alarm = null;
+        }
+        if (nanos != Long.MAX_VALUE && !etcd.timer().isShutdown()) {
             // Never at once again: a condition that this does not know of must not make a busy loop.
-            alarm = etcd.timer().schedule(() -> onTimer(this::step), Math.max(next, 1_000_000), TimeUnit.NANOSECONDS);
+            alarm = etcd.timer().schedule(() -> onTimer(this::step), Math.max(nanos, 1_000_000), TimeUnit.NANOSECONDS);
         }
     }
 
@@ -327,6 +345,11 @@ public final class EtcdLease {
 
     /** As {@link #ask}, for what is done one after the other, with the pauses between attempts. */
     private <T> void work(Function<Client, CompletableFuture<T>> question, Consumer<T> done) {
+        work(question, done, this::failed);
+    }
+
+    private <T> void work(
+            Function<Client, CompletableFuture<T>> question, Consumer<T> done, Consumer<Failure> notDone) {
         busy = true;
         long lease = id;
         ask(
@@ -341,7 +364,7 @@ public final class EtcdLease {
                 failure -> {
                     busy = false;
                     if (id == lease) {
-                        failed(failure);
+                        notDone.accept(failure);
                     }
                 });
     }
@@ -390,6 +413,8 @@ public final class EtcdLease {
 
     private void renewedAt(long sent) {
         renewed = sent;
+        renewalsFailed = 0;
+        notRenewed = null;
         renewAt = sent + sometimeBefore(ttl.dividedBy(3)).toNanos();
     }
 
@@ -419,13 +444,21 @@ public final class EtcdLease {
                     if (id == lease && EtcdClient.isLeaseNotFound(failure)) {
                         lose("etcd has ended it");
                     } else if (id == lease) {
-                        if (failure.isTransient()) {
-                            etcd.away(failure);
-                        }
-                        renewAt = System.nanoTime()
-                                + sometimeBefore(ttl.dividedBy(20)).toNanos();
+                        renewalFailed(failure);
                     }
                 });
+    }
+
+    private void renewalFailed(Failure failure) {
+        if (failure.isTransient()) {
+            etcd.away(failure);
+        } else if (notRenewed == null || notRenewed.exit() != failure.exit()) {
+            log.error("the lease is not renewed: " + failure.getMessage() + "; trying on");
+        }
+        notRenewed = failure;
+        renewalsFailed++;
+        Backoff pause = new Backoff(ttl.dividedBy(20), ttl.dividedBy(6));
+        renewAt = System.nanoTime() + pause.delay(renewalsFailed).toNanos();
     }
 
     /** The difference, as much of it as fits into one transaction; what is removed has to be as we have put it. */
@@ -443,17 +476,27 @@ public final class EtcdLease {
             Cmp isOurs = new Cmp(name, Cmp.Op.EQUAL, CmpTarget.modRevision(held.get(key).revision));
             ops.add(Op.txn(new Cmp[] {isOurs}, new Op[] {Op.delete(name, DeleteOption.DEFAULT)}, new Op[0]));
         }
-        work(c -> c.getKVClient().txn().Then(ops.toArray(Op[]::new)).commit(), (TxnResponse answer) -> {
-            long revision = answer.getHeader().getRevision();
-            puts.forEach((key, value) -> held.put(key, new Held(value, revision)));
-            deletes.forEach(held::remove);
-        });
+        work(
+                c -> c.getKVClient().txn().Then(ops.toArray(Op[]::new)).commit(),
+                (TxnResponse answer) -> {
+                    long revision = answer.getHeader().getRevision();
+                    puts.forEach((key, value) -> held.put(key, new Held(value, revision)));
+                    deletes.forEach(held::remove);
+                },
+                failure -> {
+                    doubtUntil = System.nanoTime() + ttl.toNanos();
+                    failed(failure);
+                });
     }
 
-    /** Whether everything still hangs on our lease, and nothing else does. */
+    /** Whether everything still hangs on our lease, and nothing else does; in doubt, whether the values are ours, too. */
     private void look() {
         long lease = id;
+        boolean inDoubt = doubtUntil - System.nanoTime() > 0;
         lookAt = System.nanoTime() + sometimeBefore(lookEvery).toNanos();
+        if (inDoubt) {
+            lookSoon();
+        }
         LeaseOption withKeys = LeaseOption.builder().withAttachedKeys().build();
         work(c -> c.getLeaseClient().timeToLive(lease, withKeys), (LeaseTimeToLiveResponse answer) -> {
             if (answer.getTTL() <= 0) {
@@ -468,18 +511,21 @@ public final class EtcdLease {
                 retire();
                 return;
             }
-            List<String> missing = Stream.concat(held.keySet().stream(), othersKeys.stream())
-                    .filter(key -> !attached.contains(key))
-                    .limit(MOST_OPERATIONS)
-                    .toList();
-            if (!missing.isEmpty()) {
-                find(missing);
+            Stream<String> ours = held.keySet().stream().filter(key -> inDoubt || !attached.contains(key));
+            List<String> questionable = Stream.concat(ours, othersKeys.stream()).toList();
+            if (!questionable.isEmpty()) {
+                find(questionable);
             }
         });
     }
 
-    /** What has become of keys that do not hang on our lease. */
-    private void find(List<String> keys) {
+    private void lookSoon() {
+        lookAt = Math.min(lookAt - System.nanoTime(), LOOK_SOON.toNanos()) + System.nanoTime();
+    }
+
+    /** What has become of keys, one transaction after the other. */
+    private void find(List<String> all) {
+        List<String> keys = all.subList(0, Math.min(all.size(), MOST_OPERATIONS));
         Op[] gets = keys.stream()
                 .map(key -> Op.get(EtcdClient.bytes(key), GetOption.DEFAULT))
                 .toArray(Op[]::new);
@@ -500,7 +546,10 @@ public final class EtcdLease {
                 }
             }
             if (!othersKeys.isEmpty()) {
-                lookAt = Math.min(lookAt - System.nanoTime(), LOOK_SOON.toNanos()) + System.nanoTime();
+                lookSoon();
+            }
+            if (keys.size() < all.size()) {
+                find(all.subList(keys.size(), all.size()));
             }
         });
     }

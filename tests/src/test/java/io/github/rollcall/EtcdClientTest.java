@@ -2,22 +2,29 @@ package io.github.rollcall;
 
 import static io.github.rollcall.EtcdClient.bytes;
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.catchThrowable;
 import static org.assertj.core.api.Assertions.catchThrowableOfType;
 import static org.awaitility.Awaitility.await;
 
+import io.etcd.jetcd.Client;
 import io.etcd.jetcd.kv.GetResponse;
 import io.etcd.jetcd.options.WatchOption;
 import io.github.rollcall.harness.EtcdServer;
 import java.net.InetAddress;
 import java.net.ServerSocket;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -132,6 +139,33 @@ class EtcdClientTest {
         });
 
         assertThat(asked.get()).as("questions, five a second").isLessThan(40);
+    }
+
+    @Test
+    void certificatesThatCannotBeReadWhenTheConnectionIsMadeAnewHinderNothing(@TempDir Path folder) throws Exception {
+        EtcdServer server = closed(EtcdServer.startWithTls());
+        List<String> options = new ArrayList<>(List.of(server.tlsOptions()));
+        int ca = options.indexOf("--cacert") + 1;
+        Path replaced = Files.copy(Path.of(options.get(ca)), folder.resolve("ca.pem"));
+        options.set(ca, replaced.toString());
+        options.addAll(List.of("--endpoints", server.url().toString()));
+        EtcdClient etcd = client(options.toArray(String[]::new));
+        get(etcd);
+        Client before = etcd.jetcd();
+        server.kill();
+
+        Files.writeString(replaced, "half of it");
+        // Connections are made anew after five seconds without an answer.
+        await().during(Duration.ofSeconds(7))
+                .atMost(Duration.ofSeconds(20))
+                .until(() ->
+                        catchThrowable(() -> etcd.start(c -> c.getKVClient().get(bytes("/k")))
+                                        .get(10, TimeUnit.SECONDS))
+                                instanceof ExecutionException);
+        assertThat(etcd.jetcd()).isSameAs(before);
+        server.startAgain();
+
+        await().ignoreExceptions().until(() -> get(etcd).getCount() == 0);
     }
 
     @Test

@@ -8,6 +8,7 @@ import io.github.rollcall.EtcdLease.Deleted;
 import io.github.rollcall.harness.EtcdServer;
 import io.github.rollcall.harness.EtcdWatcher;
 import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -66,7 +67,11 @@ class EtcdLeaseTest {
     }
 
     private static EtcdLease longLease(EtcdClient client) {
-        return new EtcdLease(client, "web", Duration.ofSeconds(15), LOOK, Deleted.PUT_AGAIN, () -> {});
+        return longLease(client, LOOK);
+    }
+
+    private static EtcdLease longLease(EtcdClient client, Duration lookEvery) {
+        return new EtcdLease(client, "web", Duration.ofSeconds(15), lookEvery, Deleted.PUT_AGAIN, () -> {});
     }
 
     private static EtcdLease lease(EtcdClient client, Deleted deleted) {
@@ -151,6 +156,52 @@ class EtcdLeaseTest {
 
         assertThat(lease.end(SOON).get()).isTrue();
         awaitKeys(etcd, Map.of());
+    }
+
+    @Test
+    void ofManyKeysThatSomebodyRemovesAllAreBackAtOnce() {
+        EtcdServer etcd = etcd();
+        Map<String, String> many =
+                IntStream.range(0, 250).boxed().collect(Collectors.toMap(n -> "/p/" + n, n -> "v" + n));
+        EtcdLease lease = longLease(client(etcd), Duration.ofSeconds(6));
+        lease.want(many);
+        awaitOrder(lease);
+        EtcdWatcher watcher = closed(EtcdWatcher.of(etcd, "/p/"));
+
+        JsonObject all = new JsonObject();
+        all.addProperty("key", EtcdGateway.encode("/p/"));
+        all.addProperty("range_end", EtcdGateway.encode("/p0"));
+        etcd.ask("kv/deleterange", all);
+        awaitKeys(etcd, many);
+
+        await().until(() -> watcher.events().size() == 500);
+        List<Instant> put =
+                watcher.events().stream().skip(250).map(EtcdWatcher.Event::at).toList();
+        // By one look, not by the next one, which is four seconds later at least.
+        assertThat(Duration.between(put.get(0), put.get(249))).isLessThan(Duration.ofSeconds(4));
+    }
+
+    @Test
+    void aWriteThatIsDoneAfterItsSuccessorIsNoticed() {
+        EtcdServer etcd = etcd();
+        EtcdLease lease = longLease(client(etcd));
+        lease.want(Map.of("/p/a", "1"));
+        awaitOrder(lease);
+        etcd.freeze();
+        lease.want(Map.of("/p/a", "2"));
+        await().until(() -> lease.problem() != null);
+        lease.want(Map.of("/p/a", "3"));
+        etcd.thaw();
+        awaitKeys(etcd, Map.of("/p/a", "3"));
+        awaitOrder(lease);
+
+        JsonObject late = new JsonObject();
+        late.addProperty("key", EtcdGateway.encode("/p/a"));
+        late.addProperty("value", EtcdGateway.encode("2"));
+        late.addProperty("lease", lease.id());
+        etcd.ask("kv/put", late);
+
+        awaitKeys(etcd, Map.of("/p/a", "3"));
     }
 
     @Test

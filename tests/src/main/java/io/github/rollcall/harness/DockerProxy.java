@@ -15,18 +15,23 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.atomic.AtomicInteger;
 import javax.net.ssl.SSLServerSocket;
 
-/** A TCP port before Docker's socket, which can cut connections, swallow events, and want TLS. Thread-safe. */
+/** A TCP port before Docker's socket, which can cut connections, swallow events, hold lists back, and want TLS. Thread-safe. */
 public final class DockerProxy implements AutoCloseable {
     private final DockerServer docker;
     private final ServerSocket server;
     private final Tls tls;
     private final ExecutorService threads = Executors.newCachedThreadPool();
     private final Set<Socket> open = ConcurrentHashMap.newKeySet();
+    private final AtomicInteger held = new AtomicInteger();
+    private final CountDownLatch letGo = new CountDownLatch(1);
     private volatile boolean mute;
+    private volatile boolean holding;
 
     private DockerProxy(DockerServer docker, Tls tls) {
         this.docker = docker;
@@ -72,6 +77,21 @@ public final class DockerProxy implements AutoCloseable {
         mute = true;
     }
 
+    /** Passes no list of containers back from now on, until {@link #letListsGo}. */
+    public void holdLists() {
+        holding = true;
+    }
+
+    /** How many lists it has held back. */
+    public int listsHeld() {
+        return held.get();
+    }
+
+    /** Passes on what it has held back, and whatever comes later. */
+    public void letListsGo() {
+        letGo.countDown();
+    }
+
     /** Cuts all connections that are open. */
     public void cut() {
         open.forEach(DockerProxy::close);
@@ -93,18 +113,24 @@ public final class DockerProxy implements AutoCloseable {
         try (client;
                 SocketChannel channel = SocketChannel.open(UnixDomainSocketAddress.of(docker.socket()))) {
             byte[] head = head(client.getInputStream());
-            boolean events = new String(head, StandardCharsets.US_ASCII).startsWith("GET /events");
+            String question = new String(head, StandardCharsets.US_ASCII);
+            boolean events = question.startsWith("GET /events");
             Channels.newOutputStream(channel).write(head);
             InputStream answer = Channels.newInputStream(channel);
             OutputStream out = client.getOutputStream();
-            out.write(head(answer));
+            byte[] answerHead = head(answer);
+            if (holding && question.startsWith("GET /containers/json")) {
+                held.incrementAndGet();
+                letGo.await();
+            }
+            out.write(answerHead);
             byte[] buffer = new byte[8192];
             for (int n = answer.read(buffer); n >= 0; n = answer.read(buffer)) {
                 if (!events || !mute) {
                     out.write(buffer, 0, n);
                 }
             }
-        } catch (IOException cut) {
+        } catch (IOException | InterruptedException cut) {
             // As it is meant.
         } finally {
             open.remove(client);

@@ -16,7 +16,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The contract's part "Layout" about {@code ./jbang}. */
+/** What is promised of {@code ./jbang}. */
 @Tag("once")
 class BootstrapTest {
     private static final List<String> WHAT_IT_CALLS = List.of(

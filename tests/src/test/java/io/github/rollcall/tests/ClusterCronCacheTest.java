@@ -21,7 +21,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The contract's part "clustercron": {@code -c} and clustercron.ini. */
+/** What is promised of clustercron: {@code -c} and clustercron.ini. */
 @Tag("once")
 class ClusterCronCacheTest extends ClusterCronScene {
     private final String web = classic();

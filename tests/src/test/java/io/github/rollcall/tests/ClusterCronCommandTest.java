@@ -19,7 +19,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The contract's part "clustercron": the command that it runs, its output, signals and end; and the syslog. */
+/** What is promised of clustercron: the command that it runs, its output, signals and end; and the syslog. */
 class ClusterCronCommandTest extends ClusterCronScene {
     private static final Duration LONG = Duration.ofSeconds(60);
 

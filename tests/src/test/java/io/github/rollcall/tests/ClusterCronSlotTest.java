@@ -22,7 +22,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The contract's part "clustercron": {@code --slot}, {@code --job} and {@code --grace}. */
+/** What is promised of clustercron: {@code --slot}, {@code --job} and {@code --grace}. */
 @Tag("once")
 class ClusterCronSlotTest extends ClusterCronScene {
     private static final Duration LONG = Duration.ofSeconds(60);

@@ -19,7 +19,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 import software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetDescription;
 import software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetTypeEnum;
 
-/** The contract's part "clustercron": who is master, and what is said where that cannot be known. */
+/** What is promised of clustercron: who is master, and what is said where that cannot be known. */
 class ClusterCronTest extends ClusterCronScene {
     private void register(String group, TargetDescription... targets) {
         String arn = moto.arn(group);

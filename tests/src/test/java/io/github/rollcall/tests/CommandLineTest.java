@@ -10,7 +10,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** The contract's part "Common to all tools", as far as the command line goes. */
+/** What is promised of all tools, as far as the command line goes. */
 @Tag("once")
 class CommandLineTest {
     @ParameterizedTest

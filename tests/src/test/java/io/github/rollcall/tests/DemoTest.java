@@ -26,7 +26,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
-/** The contract's part "demo": what it shows is asked of its servers while it waits between two parts. */
+/** What is promised of demo: what it shows is asked of its servers while it waits between two parts. */
 @Tag("once")
 @Timeout(value = 10, unit = TimeUnit.MINUTES)
 class DemoTest {

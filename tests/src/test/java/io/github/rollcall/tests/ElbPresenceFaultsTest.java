@@ -29,7 +29,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetTypeEnum;
 
-/** The contract's part "elb-presence", where AWS, the metadata service, or the tool itself, breaks. */
+/** What is promised of elb-presence, where AWS, the metadata service, or the tool itself, breaks. */
 @Tag("once")
 class ElbPresenceFaultsTest extends ElbPresenceScene {
     private static final Map<String, String> REPORT = new ConcurrentHashMap<>();

@@ -30,7 +30,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetTypeEnum;
 
-/** The contract's part "elb-presence", where nothing breaks. */
+/** What is promised of elb-presence, where nothing breaks. */
 class ElbPresenceTest extends ElbPresenceScene {
     private static final String PENDING = "Instance registration is still in progress.";
     private static final String LEAVING = "Instance deregistration currently in progress.";

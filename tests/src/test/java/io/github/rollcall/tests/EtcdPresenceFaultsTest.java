@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import com.google.gson.JsonObject;
 import io.github.rollcall.harness.DockerProxy;
 import io.github.rollcall.harness.DockerServer;
 import io.github.rollcall.harness.EtcdServer;
@@ -12,7 +13,9 @@ import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
 import java.net.InetAddress;
 import java.net.ServerSocket;
+import java.net.http.HttpResponse;
 import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
@@ -20,7 +23,7 @@ import java.util.stream.Collectors;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
-/** The contract's part "etcd-presence", where Docker, etcd or the way to them breaks. */
+/** What is promised of etcd-presence, where Docker, etcd or the way to them breaks. */
 @Tag("once")
 class EtcdPresenceFaultsTest extends EtcdPresenceScene {
     private static final Map<String, String> NOTHING = Map.of();
@@ -62,6 +65,29 @@ class EtcdPresenceFaultsTest extends EtcdPresenceScene {
         assertThat(run.count("trying again")).isEqualTo(2);
         docker.docker("rm", "-f", "always", "once");
         awaitKeys(NOTHING);
+    }
+
+    @Test
+    void withNothingToPublishItIsReadyAsSoonAsDockerAnswersAndSaysBeforeWhyNot() throws Exception {
+        Path socket = folder.resolve("sock");
+        Run run = started(
+                        "--container",
+                        web,
+                        "--interval",
+                        "1h",
+                        "--http",
+                        "127.0.0.1:0",
+                        "--docker-host",
+                        "unix://" + socket)
+                .says("trying again");
+        HttpResponse<String> before = http(run, "/readyz");
+
+        Files.createSymbolicLink(socket, docker().socket());
+        run.says("docker: answers again").says("ready published=\"nothing yet\"");
+
+        assertThat(before.statusCode()).isEqualTo(503);
+        assertThat(before.body()).contains("Docker at unix://" + socket + " cannot be reached");
+        assertThat(http(run, "/readyz").statusCode()).isEqualTo(200);
     }
 
     @Test
@@ -187,11 +213,16 @@ class EtcdPresenceFaultsTest extends EtcdPresenceScene {
     }
 
     @Test
-    void etcdMayBeAwayAtTheStart() {
+    void etcdMayBeAwayAtTheStart() throws Exception {
         container(web, "-p", "80");
         etcd.kill();
-        Run run = started("--container", web).says("etcd: warning: ");
+        Run run = started("--container", web, "--http", "127.0.0.1:0").says("etcd: warning: ");
         assertThat(run.count("ready")).isZero();
+        await().untilAsserted(() -> {
+            HttpResponse<String> readiness = http(run, "/readyz");
+            assertThat(readiness.statusCode()).isEqualTo(503);
+            assertThat(readiness.body()).startsWith(web + ": ").contains("cannot be reached");
+        });
         etcd.startAgain();
 
         run.says("ready");
@@ -244,6 +275,30 @@ class EtcdPresenceFaultsTest extends EtcdPresenceScene {
         assertThat(run.exit()).as("%s", run).isZero();
 
         assertThat(etcd.all(root)).isEmpty();
+    }
+
+    @Test
+    void whatDockerTellsAfterASignalLeavesNothingInEtcd() {
+        DockerProxy proxy = closed(DockerProxy.before(docker()));
+        container(web, "-p", "80");
+        Run run = closed(etcdPresence("--container", web, "--container", db, "--interval", "1h")
+                .env("DOCKER_HOST", proxy.host())
+                .start());
+        run.says("published");
+        proxy.holdLists();
+        container(db, "-p", "80");
+        await().until(() -> proxy.listsHeld() > 0);
+        // So that the end takes longer than Docker's answer.
+        etcd.freeze();
+        run.signal("TERM").says("stopping");
+        proxy.letListsGo();
+        await().during(Duration.ofSeconds(1)).until(run::isAlive);
+        etcd.thaw();
+
+        assertThat(run.exit()).as("%s", run).isZero();
+
+        assertThat(etcd.all(root)).isEmpty();
+        assertThat(etcd.ask("lease/leases", new JsonObject()).has("leases")).isFalse();
     }
 
     @Test

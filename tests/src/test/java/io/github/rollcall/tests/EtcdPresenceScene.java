@@ -10,6 +10,10 @@ import io.github.rollcall.harness.EtcdServer;
 import io.github.rollcall.harness.EtcdWatcher;
 import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpResponse;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayDeque;
@@ -84,6 +88,19 @@ abstract class EtcdPresenceScene {
 
     Run started(String... args) {
         return closed(etcdPresence(args).start());
+    }
+
+    /** What a tool that was started with {@code --http 127.0.0.1:0} answers. */
+    static HttpResponse<String> http(Run run, String path) throws Exception {
+        String address = run.says("http: listening")
+                .err()
+                .lines()
+                .filter(line -> line.startsWith("http: listening"))
+                .map(line -> line.replaceAll(".*127\\.0\\.0\\.1:(\\d+).*", "http://127.0.0.1:$1"))
+                .findFirst()
+                .orElseThrow();
+        return HttpClient.newHttpClient()
+                .send(HttpRequest.newBuilder(URI.create(address + path)).build(), HttpResponse.BodyHandlers.ofString());
     }
 
     /** A container that sleeps, until the test ends. */

@@ -9,10 +9,6 @@ import io.github.rollcall.harness.EtcdServer;
 import io.github.rollcall.harness.EtcdWatcher;
 import io.github.rollcall.harness.NotifySocket;
 import io.github.rollcall.harness.ToolRunner.Run;
-import java.net.URI;
-import java.net.http.HttpClient;
-import java.net.http.HttpRequest;
-import java.net.http.HttpResponse;
 import java.time.Duration;
 import java.util.HashMap;
 import java.util.List;
@@ -24,7 +20,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The contract's part "etcd-presence", where nothing breaks. */
+/** What is promised of etcd-presence, where nothing breaks. */
 @Tag("once")
 class EtcdPresenceTest extends EtcdPresenceScene {
     private static final Map<String, String> NOTHING = Map.of();
@@ -211,6 +207,27 @@ class EtcdPresenceTest extends EtcdPresenceScene {
         awaitKeys(() -> keys(db, "80"));
     }
 
+    @Test
+    void twoContainersThatChangeNamesChangeTheirPorts() {
+        container(web, "-p", "80");
+        container(db, "-p", "80");
+        // Named twice it is one all the same.
+        Run run = started("--container", web, "--container", db, "--container", web, "--interval", "1h")
+                .says("published", 2);
+        String port = published(web, "80");
+
+        docker().docker("rename", web, own + "-aside");
+        docker().docker("rename", db, web);
+        docker().docker("rename", own + "-aside", db);
+
+        assertThat(published(db, "80")).isEqualTo(port);
+        Map<String, String> both = new HashMap<>(keys(web, "80"));
+        both.putAll(keys(db, "80"));
+        awaitKeys(both);
+        assertThat(run.signal("TERM").exit()).isZero();
+        awaitKeys(NOTHING);
+    }
+
     @ParameterizedTest
     @CsvSource({"false", "true"})
     void aContainerWithAHealthCheckIsThereWhileItIsHealthyUnlessHealthIsIgnored(boolean ignored) {
@@ -305,6 +322,26 @@ class EtcdPresenceTest extends EtcdPresenceScene {
     }
 
     @Test
+    void twoCopiesAgreeOnAPortThatChanges() {
+        container(web, "-p", "80");
+        Run first = started("--container", web, "--interval", "1s").says("published");
+        Run second = started("--container", web, "--interval", "1s").says("published");
+        String before = published(web, "80");
+
+        docker().docker("rm", "-f", web);
+        container(web, "-p", "80");
+
+        assertThat(published(web, "80")).isNotEqualTo(before);
+        awaitKeys(keys(web, "80"));
+        keysStay(Duration.ofSeconds(3), keys(web, "80"));
+        // Whoever has the keys: the other puts them again.
+        first.signal("TERM").exit();
+        awaitKeys(keys(web, "80"));
+        second.signal("TERM").exit();
+        awaitKeys(NOTHING);
+    }
+
+    @Test
     void aKillLeavesNothingAfterTheTtl() {
         container(web, "-p", "80");
         Run run = started("--container", web, "--ttl", "3s").says("published");
@@ -353,27 +390,14 @@ class EtcdPresenceTest extends EtcdPresenceScene {
     @Test
     void httpServesReadinessAndMetrics() throws Exception {
         container(web, "-p", "80");
-        Run run = started("--container", web, "--http", "127.0.0.1:0")
-                .says("listening")
-                .says("ready");
-        String address = run.err()
-                .lines()
-                .filter(line -> line.startsWith("http: listening"))
-                .map(line -> line.replaceAll(".*127\\.0\\.0\\.1:(\\d+).*", "http://127.0.0.1:$1"))
-                .findFirst()
-                .orElseThrow();
+        Run run = started("--container", web, "--http", "127.0.0.1:0").says("ready");
 
-        assertThat(get(address + "/readyz").statusCode()).isEqualTo(200);
-        assertThat(get(address + "/healthz").statusCode()).isEqualTo(200);
-        assertThat(get(address + "/metrics").body())
+        assertThat(http(run, "/readyz").statusCode()).isEqualTo(200);
+        assertThat(http(run, "/healthz").statusCode()).isEqualTo(200);
+        assertThat(http(run, "/metrics").body())
                 .contains("rollcall_container_published{container=\"" + web + "\"} 1.0")
                 .contains("rollcall_docker_last_seen_timestamp_seconds")
                 .contains("rollcall_docker_events_total")
                 .contains("rollcall_lease_losses_total 0.0");
-    }
-
-    private static HttpResponse<String> get(String url) throws Exception {
-        return HttpClient.newHttpClient()
-                .send(HttpRequest.newBuilder(URI.create(url)).build(), HttpResponse.BodyHandlers.ofString());
     }
 }

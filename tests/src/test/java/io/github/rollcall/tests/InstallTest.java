@@ -26,7 +26,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 
-/** The contract's part "install". That installed commands do their work is what the tools' own tests show. */
+/** What is promised of install. That installed commands do their work is what the tools' own tests show. */
 class InstallTest {
     private static final boolean AHEAD_OF_TIME = Runtime.version().feature() >= 25;
     private static final String USE_OR_FAIL = AHEAD_OF_TIME ? "-XX:AOTMode=on" : "-Xshare:on";

@@ -40,7 +40,7 @@ import software.amazon.awssdk.services.route53.model.ResourceRecordSet;
 /**
  * Random things happen to etcd's keys, to etcd, to AWS, between them and to lbmanager itself; then all is well again, and
  * whenever it has been well for a while every load balancer has to be as the keys say. The model knows no code of ours:
- * it is the contract's words over the keys that are in etcd. What happens is given by the seed:
+ * it is what is promised, over the keys that are in etcd. What happens is given by the seed:
  * {@code -Drollcall.seed=42 -Drollcall.steps=20000}.
  */
 @Tag("once")
@@ -509,7 +509,7 @@ class LbManagerModelTest {
         }
     }
 
-    /** The contract's words: of class single the last; when both classes hold keys, the class whose key was put last. */
+    /** What is promised: of class single the last; when both classes hold keys, the class whose key was put last. */
     private Set<String> expected(Target t) {
         return counting(t)
                 .map(key -> key.substring(key.lastIndexOf('/') + 1))

@@ -20,7 +20,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetTypeEnum;
 
-/** The contract's part "lbmanager", where nothing fails. */
+/** What is promised of lbmanager, where nothing fails. */
 class LbManagerTest extends LbManagerScene {
     // --- source of truth
 

@@ -13,7 +13,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The contract's part "Common to all tools": credentials, and what may and may not be shown. */
+/** What is promised of all tools: credentials, and what may and may not be shown. */
 @Tag("once")
 class SecretsTest extends ElbPresenceScene {
     private static final String SECRET = "Vu3xSecretKeyOfMine";

@@ -9,7 +9,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The contract: SIGTERM sent to any way of starting a tool reaches the tool. */
+/** SIGTERM sent to any way of starting a tool reaches the tool. */
 class WaysOfStartingTest extends ElbPresenceScene {
     private static final Path ROOT = ToolRunner.root();
 
