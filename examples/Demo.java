@@ -726,6 +726,8 @@ class Demo extends Tool {
                     .map(id -> new Node("d", id))
                     .orElseThrow();
             nodes.add(next);
+            // So that the first of them stays the one that clustercron's rule makes the master.
+            nodes.sort(Comparator.comparing(node -> node.id));
             return next;
         }
 

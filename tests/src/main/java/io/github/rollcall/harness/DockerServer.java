@@ -9,7 +9,6 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
@@ -266,21 +265,11 @@ public final class DockerServer implements AutoCloseable {
         Servers.delete(folder);
     }
 
-    /** Those of containers stay behind when they are killed. */
+    /** Those of containers stay behind when they are killed; some go by themselves while this looks. */
     private void removeCgroups() {
-        try (Stream<Path> hierarchies = Files.list(Path.of("/sys/fs/cgroup"))) {
-            Stream<Path> roots = Stream.concat(Stream.of(Path.of("/sys/fs/cgroup")), hierarchies);
-            for (Path root :
-                    roots.map(h -> h.resolve(cgroup)).filter(Files::isDirectory).toList()) {
-                try (Stream<Path> all = Files.walk(root)) {
-                    all.filter(Files::isDirectory)
-                            .sorted(Comparator.reverseOrder())
-                            .forEach(group -> group.toFile().delete());
-                }
-            }
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
+        String remove = "for group in /sys/fs/cgroup/\"$0\" /sys/fs/cgroup/*/\"$0\"; do"
+                + " find \"$group\" -depth -type d -exec rmdir {} \\; 2>/dev/null; done; true";
+        run(List.of("sh", "-c", remove, cgroup));
     }
 
     private static String libraries() {

@@ -75,7 +75,7 @@ class DemoTest {
 
         awaitPart(4);
         assertThat(aws.members("web")).hasSize(2);
-        assertThat(shown("clustercron: ")).containsOnlyOnce("this instance is master master=" + founders.get(0));
+        assertThat(shown("clustercron: ")).containsOnlyOnce("this instance is master master=" + members.get(0));
         assertThat(etcd.all("/clustercron/report/")).hasSize(1);
 
         awaitPart(5);
