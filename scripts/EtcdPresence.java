@@ -31,13 +31,14 @@ import io.prometheus.metrics.core.metrics.GaugeWithCallback;
 import io.prometheus.metrics.model.registry.PrometheusRegistry;
 import java.io.Closeable;
 import java.time.Duration;
-import java.util.ArrayDeque;
 import java.util.ArrayList;
-import java.util.Deque;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.PriorityQueue;
+import java.util.Queue;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.BlockingQueue;
@@ -150,7 +151,9 @@ class EtcdPresence extends Tool {
     /** How much later than planned a look at everything may be: a few questions that are answered in the last moment. */
     private static final Duration LATE = Duration.ofMinutes(1);
 
-    private static final Duration SECOND_LOOK = Duration.ofMillis(500);
+    /** After an event it is looked again: Docker tells of an end, for one, a moment before its list has it. */
+    private static final List<Duration> LATER_LOOKS =
+            List.of(Duration.ofMillis(20), Duration.ofMillis(100), Duration.ofMillis(500));
     /** With so many at once it is less work to look at all. */
     private static final int MANY = 50;
     /** In the queue of ids: the stream of events has ended. */
@@ -296,10 +299,10 @@ class EtcdPresence extends Tool {
 
     private void followEvents(Happenings happenings) {
         long next = System.nanoTime() + interval.toNanos();
-        Deque<SecondLook> secondLooks = new ArrayDeque<>();
+        Queue<LaterLook> laterLooks = new PriorityQueue<>(Comparator.comparing(LaterLook::at));
         while (!stop.isDone()) {
             Set<String> ids = new HashSet<>();
-            long until = secondLooks.isEmpty() ? next : Math.min(next, secondLooks.peek().at);
+            long until = laterLooks.isEmpty() ? next : Math.min(next, laterLooks.peek().at);
             try {
                 String first = happenings.ids.poll(Math.max(0, until - System.nanoTime()), TimeUnit.NANOSECONDS);
                 if (first != null) {
@@ -313,9 +316,11 @@ class EtcdPresence extends Tool {
                 throw happenings.why;
             }
             long now = System.nanoTime();
-            ids.forEach(id -> secondLooks.add(new SecondLook(id, now + SECOND_LOOK.toNanos())));
-            while (!secondLooks.isEmpty() && secondLooks.peek().at <= now) {
-                ids.add(secondLooks.remove().id);
+            for (Duration later : LATER_LOOKS) {
+                ids.forEach(id -> laterLooks.add(new LaterLook(id, now + later.toNanos())));
+            }
+            while (!laterLooks.isEmpty() && laterLooks.peek().at <= now) {
+                ids.add(laterLooks.remove().id);
             }
             if (now >= next || ids.size() > MANY) {
                 seeEverything();
@@ -326,8 +331,7 @@ class EtcdPresence extends Tool {
         }
     }
 
-    /** Docker tells of some things, of a network that was disconnected for one, a moment before its list has them. */
-    private record SecondLook(String id, long at) {}
+    private record LaterLook(String id, long at) {}
 
     private void seeEverything() {
         Map<String, List<String>> filters = filters();
