@@ -301,26 +301,4 @@ class ClusterCronCommandTest extends ClusterCronScene {
         assertThat(run.exit()).isEqualTo(64);
         assertThat(run.err()).contains("LC_ALL=C.UTF-8").hasLineCount(1);
     }
-
-    /** Where AWS is away; what is wrong with the line itself would be 64. */
-    @Test
-    void theExampleOfACronFileIsUnderstood() throws IOException {
-        List<String> lines = Files.readAllLines(ToolRunner.root().resolve("examples/cron/clustercron")).stream()
-                .filter(line -> line.matches("[*\\d].*"))
-                .toList();
-        assertThat(lines).isNotEmpty();
-        for (String line : lines) {
-            // Five fields of time, the user, the command.
-            String[] fields = line.split("\\s+", 7);
-            Run run = ToolRunner.command(
-                            "sh",
-                            "-c",
-                            fields[6]
-                                    .replace("/opt/rollcall", ToolRunner.root().toString())
-                                    .replace(" -s ", " "))
-                    .run();
-            assertThat(fields[5]).isEqualTo("root");
-            assertThat(run.exit()).as("%s", run).isEqualTo(69);
-        }
-    }
 }
