@@ -91,6 +91,7 @@ import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BooleanSupplier;
 import java.util.function.ToDoubleFunction;
 import java.util.stream.Collectors;
@@ -507,10 +508,12 @@ class LbManager extends Tool {
         List<BalancerName> known = names.stream()
                 .filter(b -> survey.readings.get(b).problem() == null)
                 .toList();
+        AtomicInteger worst = new AtomicInteger(survey.worst());
         inParallel(known, b -> {
             try {
                 health.put(b, of(b).health(b));
             } catch (Failure f) {
+                worst.accumulateAndGet(f.exit(), Math::max);
                 Log.of(b.toString()).error("health not known: " + f.getMessage());
             }
         });
@@ -550,7 +553,7 @@ class LbManager extends Tool {
             all.add(object);
         }
         System.out.print(json ? new GsonBuilder().setPrettyPrinting().create().toJson(all) + "\n" : table.toString());
-        return survey.worst();
+        return worst.get();
     }
 
     private static List<Row> rows(Reading reading, Roll roll, List<MemberHealth> health) {

@@ -53,28 +53,25 @@ class EtcdDisagrees extends Tool {
     public Integer call() {
         Table table = new Table("LOAD BALANCER", "ONLY IN ETCD", "ONLY IN AWS");
         boolean agree = true;
-        try (AwsBalancers balancers = new AwsBalancers(aws, 10)) {
-            for (Map.Entry<BalancerName, List<Roll.Entry>> entry : keys().entrySet()) {
-                BalancerName name = entry.getKey();
-                Reading reading = balancers
-                        .of(name.kind(), name.region())
-                        .members(Set.of(name))
-                        .get(name);
-                if (reading == null || reading.problem() != null) {
-                    table.row(
-                            name,
-                            "?",
-                            reading == null
-                                    ? "there is no such"
-                                    : reading.problem().getMessage());
-                    agree = false;
-                    continue;
-                }
-                Set<Member> desired = reading.complete(Roll.of(entry.getValue()).members());
-                if (!desired.equals(reading.members())) {
-                    table.row(name, without(desired, reading.members()), without(reading.members(), desired));
-                    agree = false;
-                }
+        AwsBalancers balancers = new AwsBalancers(aws, 10);
+        for (Map.Entry<BalancerName, List<Roll.Entry>> entry : keys().entrySet()) {
+            BalancerName name = entry.getKey();
+            Reading reading = balancers
+                    .of(name.kind(), name.region())
+                    .members(Set.of(name))
+                    .get(name);
+            if (reading == null || reading.problem() != null) {
+                table.row(
+                        name,
+                        "?",
+                        reading == null ? "there is no such" : reading.problem().getMessage());
+                agree = false;
+                continue;
+            }
+            Set<Member> desired = reading.complete(Roll.of(entry.getValue()).members());
+            if (!desired.equals(reading.members())) {
+                table.row(name, without(desired, reading.members()), without(reading.members(), desired));
+                agree = false;
             }
         }
         System.out.print(agree ? "" : table);
