@@ -57,7 +57,8 @@ class EtcdPresenceBench {
                   start) publish "$name" ;;
                   die) etcdctl del --prefix "$ROOT/$name/" >/dev/null ;;
                 esac
-              done
+              done &
+            wait $!
             """;
 
     public static void main(String... args) throws Exception {

@@ -93,9 +93,9 @@ public final class StandInElb implements AutoCloseable {
         return balancers.get(name).contains(member);
     }
 
-    /** Returns as soon as something is so. @throws IllegalStateException when it has not been for two minutes */
+    /** Returns as soon as something is so. @throws IllegalStateException when it has not been for ten minutes */
     public synchronized void await(BooleanSupplier holds) throws InterruptedException {
-        long deadline = System.nanoTime() + TimeUnit.MINUTES.toNanos(2);
+        long deadline = System.nanoTime() + TimeUnit.MINUTES.toNanos(10);
         while (!holds.getAsBoolean()) {
             if (System.nanoTime() > deadline) {
                 throw new IllegalStateException("it does not come to that: " + balancers.keySet());

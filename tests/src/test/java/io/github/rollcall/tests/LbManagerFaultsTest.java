@@ -6,9 +6,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
 import io.github.rollcall.harness.ToolRunner.Run;
+import java.nio.file.Path;
 import java.util.List;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -108,6 +110,32 @@ class LbManagerFaultsTest extends LbManagerScene {
 
         manager("--accept-reset");
         awaitMembers(ids[2]);
+    }
+
+    @Test
+    void anEtcdThatWasRestoredWhileItWasAwayIsKnownByTheRevisionThatItNoted(@TempDir Path folder) {
+        String[] ids = instances(2);
+        put("multiple", ids);
+        Run run = closedAfterwards(
+                lbmanager().env("STATE_DIRECTORY", folder.toString()).start());
+        awaitMembers(ids);
+        assertThat(run.signal("TERM").exit()).isZero();
+
+        etcd.kill();
+        etcd.loseData();
+        etcd.startAgain();
+        put("multiple", ids[0]);
+        Run again = closedAfterwards(
+                lbmanager().env("STATE_DIRECTORY", folder.toString()).start());
+
+        again.says("removals wait until it is started again with --accept-reset");
+        again.says("held back: etcd is not the one that it was", 1);
+        assertThat(moto.members(web)).containsExactlyInAnyOrder(ids);
+        again.signal("TERM").exit();
+        closedAfterwards(lbmanager("--accept-reset")
+                .env("STATE_DIRECTORY", folder.toString())
+                .start());
+        awaitMembers(ids[0]);
     }
 
     @Test

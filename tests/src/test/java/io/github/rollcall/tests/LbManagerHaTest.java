@@ -137,4 +137,25 @@ class LbManagerHaTest extends LbManagerScene {
 
         awaitMembers(ids);
     }
+
+    @Test
+    void whatWasLetGoUnderAnotherLeaderIsNotTouchedByTheNext() {
+        String[] ids = instances(2);
+        copies(2);
+        Run first = leader();
+        put("multiple", ids[0]);
+        awaitMembers(ids[0]);
+        delete(elb(web, "multiple", ids[0]));
+        first.says("let go: empty");
+        moto.elb.registerInstancesWithLoadBalancer(r -> r.loadBalancerName(web).instances(i -> i.instanceId(ids[1])));
+        String other = moto.classic();
+
+        first.close();
+        leader();
+        etcd.put(elb(other, "multiple", ids[0]), "");
+
+        awaitMembersOf(other, ids[0]);
+        assertThat(moto.members(web)).containsExactly(ids[1]);
+        assertThat(etcd.all(MANAGED)).containsOnlyKeys(MANAGED + "elb/us-east-1/" + other);
+    }
 }

@@ -42,7 +42,7 @@ class LbManagerTest extends LbManagerScene {
     void leaseExpiriesAndDeletesOfAWholeDirectoryCount() {
         String[] ids = instances(3);
         put("multiple", ids[0], ids[1]);
-        putWithLease(elb(web, "multiple", ids[2]), 2);
+        putWithLease(elb(web, "multiple", ids[2]), 10);
         manager();
         awaitMembers(ids);
 
@@ -77,14 +77,17 @@ class LbManagerTest extends LbManagerScene {
                 .id()
                 .replace("/hostedzone/", "");
         String www = PATH + "route53/us-east-1/" + zone + "/www.example.com/multiple/";
+        String elsewhere = PATH + "route53/eu-west-1/" + zone + "/www.example.com/multiple/";
         etcd.put(www + "10.0.0.5", "");
-        etcd.put(www + "10.0.0.6", "");
+        etcd.put(elsewhere + "10.0.0.6", "");
         etcd.put(www + "fd00::5", "");
         manager();
 
         await().until(() -> records(zone), List.of("A 60 10.0.0.5 10.0.0.6", "AAAA 60 fd00::5")::equals);
 
         deleteAll(www);
+        await().until(() -> records(zone), List.of("A 60 10.0.0.6")::equals);
+        deleteAll(elsewhere);
         await().until(() -> records(zone), List.of()::equals);
     }
 
@@ -317,6 +320,19 @@ class LbManagerTest extends LbManagerScene {
     }
 
     @Test
+    void whoeverWasAddedSinceTheLastReadingGoesWithTheLastKey() {
+        String[] ids = instances(2);
+        put("multiple", ids[0]);
+        manager();
+        awaitMembers(ids[0]);
+        moto.elb.registerInstancesWithLoadBalancer(r -> r.loadBalancerName(web).instances(i -> i.instanceId(ids[1])));
+
+        delete(elb(web, "multiple", ids[0]));
+
+        awaitMembers();
+    }
+
+    @Test
     void theLastKeyCountsAlsoWhenItWentWhileLbmanagerWasAway() {
         String id = instance();
         put("multiple", id);
@@ -455,6 +471,9 @@ class LbManagerTest extends LbManagerScene {
         assertThat(dryRun.exit()).isZero();
         assertThat(dryRun.out()).isEqualTo(plan.out());
         assertThat(registrations() + deregistrations()).isZero();
+        etcd.put(PATH + "nonsense", "");
+        assertThat(lbmanager("--dry-run").run().exit()).isEqualTo(65);
+        delete(PATH + "nonsense");
 
         assertThat(lbmanager("--once").run().exit()).isZero();
         Run again = lbmanager("plan").run();
