@@ -187,6 +187,8 @@ public final class Moto implements AutoCloseable {
     public List<String> members(String classic) {
         return elb.describeInstanceHealth(r -> r.loadBalancerName(classic)).instanceStates().stream()
                 .map(s -> s.instanceId())
+                // moto has an instance twice that two register at once.
+                .distinct()
                 .sorted()
                 .toList();
     }

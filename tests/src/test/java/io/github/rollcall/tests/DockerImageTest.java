@@ -29,7 +29,7 @@ class DockerImageTest extends EtcdPresenceScene {
             cp -L "$(command -v "$4")" "$2/bin/etcdctl"
             cd "$2/java"
             ldd bin/java lib/server/libjvm.so lib/libjava.so lib/libnet.so lib/libnio.so lib/libzip.so ../bin/etcd |
-              sed -n 's/^\\s.*\\s\\(\\/[^ ]*\\) (0x.*/\\1/p' | grep -v "^$2" | sort -u |
+              sed -n 's/^\\s\\(.*\\s\\)\\?\\(\\/[^ ]*\\) (0x.*/\\2/p' | grep -v "^$2" | sort -u |
               while read -r library; do cp -L --parents "$library" "$2"; done
             """;
 
@@ -53,7 +53,7 @@ class DockerImageTest extends EtcdPresenceScene {
                         "sh",
                         "-c",
                         cron + "; echo exit $?"))
-                .startsWith("elb/web: error: ")
+                .startsWith("clustercron: error: elb/web: ")
                 .endsWith("\nexit 69\n");
 
         docker.docker(
