@@ -113,6 +113,24 @@ public final class Servers {
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
+        if (name.equals("STOP")) {
+            // Its threads stop one by one: one that still runs may answer.
+            Awaitility.await("all threads stopped").until(() -> !process.isAlive() || isStopped(process));
+        }
+    }
+
+    private static boolean isStopped(ProcessHandle process) throws IOException {
+        try (Stream<Path> threads = Files.list(Path.of("/proc/" + process.pid() + "/task"))) {
+            for (Path thread : threads.toList()) {
+                String stat = Files.readString(thread.resolve("stat"));
+                if (stat.charAt(stat.lastIndexOf(')') + 2) != 'T') {
+                    return false;
+                }
+            }
+            return true;
+        } catch (NoSuchFileException ended) {
+            return false;
+        }
     }
 
     /** The program of a Debian package that tests/servers has unpacked, or else of the PATH. */
