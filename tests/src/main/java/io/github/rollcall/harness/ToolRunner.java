@@ -303,7 +303,7 @@ public final class ToolRunner {
         @Override
         public String toString() {
             String state = process.isAlive() ? "running" : "exit " + process.exitValue();
-            return command + " (" + state + ")\n--- stdout\n" + out() + "--- stderr\n" + err();
+            return command + " (" + state + ")\n--- stdout\n" + out() + "--- stderr\n" + errWithBuilding();
         }
 
         private static String read(Path file) {

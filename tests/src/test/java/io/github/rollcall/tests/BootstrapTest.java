@@ -10,6 +10,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.List;
+import org.awaitility.Awaitility;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -298,6 +299,34 @@ class BootstrapTest {
     }
 
     @Test
+    void aBuildWaitsForAnotherJbangsAlsoWithoutAnAlias() throws Exception {
+        Path script = Files.writeString(
+                folder.resolve("Hi.java"),
+                """
+                class Hi { public static void main(String[] a) { System.out.println("hi"); } }
+                """);
+        shell("mkdir -p '" + folder + "/cache/rollcall'"
+                + " && ln -s \"${XDG_CACHE_HOME:-$HOME/.cache}\"/rollcall/jbang-* '" + folder + "/cache/rollcall'");
+        try (Run other = ToolRunner.command(
+                        "flock", folder.resolve("cache/rollcall/lock").toString())
+                .args("sh", "-c", "echo locked >&2; exec sleep 60")
+                .start()
+                .says("locked")) {
+            Run run = jbang(ToolRunner.root(), script.toString())
+                    .env("XDG_CACHE_HOME", folder.resolve("cache").toString())
+                    .env("JBANG_DIR", folder.resolve("own").toString())
+                    .start();
+            Awaitility.await().until(() -> run.errWithBuilding().contains("jbang: waiting for another jbang"));
+            assertThat(run.out()).isEmpty();
+
+            other.close();
+
+            assertThat(run.exit()).as("%s", run).isZero();
+            assertThat(run.out()).isEqualTo("hi\n");
+        }
+    }
+
+    @Test
     void aSecondStartNeedsNoCacheThatCanBeWrittenTo() throws Exception {
         assumeTrue(System.getProperty("user.name").equals("root"), "only root can become somebody else");
         Path cache = folder.resolve("cache");
@@ -309,7 +338,8 @@ class BootstrapTest {
         shell("chmod 755 '" + folder + "' && mkdir -m 777 '" + folder + "/own'");
         ToolRunner warm = jbang(ToolRunner.root(), script.toString())
                 .env("XDG_CACHE_HOME", cache.toString())
-                .env("JBANG_REPO", copyOf(realRepository()));
+                .env("JBANG_REPO", copyOf(realRepository()))
+                .env("JBANG_DIR", folder.resolve("warm").toString());
         assertThat(warm.run().exit()).isZero();
         shell("find '" + folder.resolve("repository") + "' -type d -exec chmod 755 {} +");
 
