@@ -23,10 +23,12 @@ import io.github.rollcall.Tool;
 import java.io.BufferedReader;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
+import java.net.Socket;
 import java.net.URL;
 import java.net.URLClassLoader;
 import java.net.URLDecoder;
@@ -55,6 +57,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;
+import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
@@ -382,8 +385,12 @@ class Install extends Tool {
                     : List.of("-Xshare:dump", "-XX:SharedClassListFile=" + notes, "-XX:SharedArchiveFile=" + file);
         }
 
+        /** At the address it was made for: its pages then stay the file's, and all processes', not 20 MiB of each one's own. */
         List<String> using() {
-            return List.of(aheadOfTime ? "-XX:AOTCache=" + file : "-XX:SharedArchiveFile=" + file);
+            return List.of(
+                    "-XX:+UnlockDiagnosticVMOptions",
+                    "-XX:ArchiveRelocationMode=0",
+                    aheadOfTime ? "-XX:AOTCache=" + file : "-XX:SharedArchiveFile=" + file);
         }
     }
 
@@ -698,6 +705,10 @@ class Install extends Tool {
         private final HttpServer plain;
 
         private final HttpServer peer;
+        /** What HTTPS clients take for their proxy: whatever endpoint they want, it leads them to {@link #aws}. */
+        private final ServerSocket tunnel;
+
+        private final ExecutorService threads = Executors.newCachedThreadPool();
         private boolean present = true;
 
         StandIns(Path folder) throws IOException, GeneralSecurityException, InterruptedException {
@@ -708,13 +719,57 @@ class Install extends Tool {
             aws.setHttpsConfigurator(new HttpsConfigurator(certified()));
             for (HttpServer server : List.of(aws, plain, peer)) {
                 server.createContext("/", this::answer);
-                server.setExecutor(Executors.newCachedThreadPool());
+                server.setExecutor(threads);
                 server.start();
             }
+            tunnel = new ServerSocket();
+            tunnel.bind(loopback());
+            threads.execute(this::lead);
         }
 
         private static InetSocketAddress loopback() throws IOException {
             return new InetSocketAddress(InetAddress.getByName("127.0.0.1"), 0);
+        }
+
+        private void lead() {
+            try {
+                while (true) {
+                    Socket client = tunnel.accept();
+                    threads.execute(() -> lead(client));
+                }
+            } catch (IOException closed) {
+                // The end.
+            }
+        }
+
+        private void lead(Socket client) {
+            try (client;
+                    Socket server = new Socket(
+                            aws.getAddress().getAddress(), aws.getAddress().getPort())) {
+                InputStream asked = client.getInputStream();
+                StringBuilder head = new StringBuilder();
+                while (head.indexOf("\r\n\r\n") < 0) {
+                    int c = asked.read();
+                    if (c < 0) {
+                        return;
+                    }
+                    head.append((char) c);
+                }
+                client.getOutputStream().write("HTTP/1.1 200 OK\r\n\r\n".getBytes(StandardCharsets.US_ASCII));
+                threads.execute(() -> pass(server, client));
+                asked.transferTo(server.getOutputStream());
+            } catch (IOException e) {
+                // The client says what it misses.
+                Log.of("rehearsal").trace(e);
+            }
+        }
+
+        private static void pass(Socket from, Socket to) {
+            try {
+                from.getInputStream().transferTo(to.getOutputStream());
+            } catch (IOException e) {
+                Log.of("rehearsal").trace(e);
+            }
         }
 
         /** A certificate that only the rehearsal trusts, beside all those that the JDK does. */
@@ -731,7 +786,7 @@ class Install extends Tool {
                             "-dname",
                             "CN=127.0.0.1",
                             "-ext",
-                            "san=ip:127.0.0.1",
+                            "san=dns:*.us-east-1.amazonaws.com,dns:*.amazonaws.com",
                             "-storetype",
                             "PKCS12",
                             "-keystore",
@@ -759,6 +814,9 @@ class Install extends Tool {
             List<String> options = new ArrayList<>(recording);
             options.add("-Djavax.net.ssl.trustStore=" + folder.resolve("trust"));
             options.add("-Djavax.net.ssl.trustStorePassword=" + PASSWORD);
+            // To the endpoints that it will ask, not to one that overrides them: another part of the SDK.
+            options.add("-Dhttps.proxyHost=127.0.0.1");
+            options.add("-Dhttps.proxyPort=" + tunnel.getLocalPort());
             run(program.rehearsal(options, runs(tool)), ": ready");
         }
 
@@ -857,8 +915,6 @@ class Install extends Tool {
             Map<String, String> environment = new LinkedHashMap<>();
             environment.put("HOME", folder.toString());
             environment.put("LC_CTYPE", "C.UTF-8");
-            environment.put(
-                    "AWS_ENDPOINT_URL", "https://127.0.0.1:" + aws.getAddress().getPort());
             environment.put("AWS_EC2_METADATA_SERVICE_ENDPOINT", url(plain));
             environment.put("ETCDCTL_ENDPOINTS", url(plain));
             environment.put("NOTIFY_SOCKET", folder.resolve("nobody").toString());
@@ -1003,10 +1059,11 @@ class Install extends Tool {
         }
 
         @Override
-        public void close() {
+        public void close() throws IOException {
             for (HttpServer server : List.of(aws, plain, peer)) {
                 server.stop(0);
             }
+            tunnel.close();
         }
     }
 }

@@ -13,7 +13,10 @@ import java.time.Duration;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Objects;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.stream.Stream;
@@ -29,6 +32,8 @@ public final class Servers {
     private static final Path CACHE = Path.of(Objects.requireNonNullElse(
                     System.getenv("XDG_CACHE_HOME"), System.getProperty("user.home") + "/.cache"))
             .resolve("rollcall");
+
+    private static final Set<Integer> PORTS_GIVEN = ConcurrentHashMap.newKeySet();
 
     private static volatile Path temporary;
 
@@ -46,12 +51,24 @@ public final class Servers {
                 : Files.createDirectory(temporary.resolve(name));
     }
 
-    /** A port of 127.0.0.1 that was free just now. */
+    /**
+     * A port that was free just now, on every address: never the same twice, and below those that the kernel gives to outgoing
+     * connections, which could take it before its server starts, or while that is restarted.
+     */
     public static int freePort() {
-        try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-            return socket.getLocalPort();
+        while (true) {
+            int port = ThreadLocalRandom.current().nextInt(10_000, 32_000);
+            if (PORTS_GIVEN.add(port) && isFree(port)) {
+                return port;
+            }
+        }
+    }
+
+    private static boolean isFree(int port) {
+        try (ServerSocket socket = new ServerSocket(port)) {
+            return socket.isBound();
         } catch (IOException e) {
-            throw new UncheckedIOException(e);
+            return false;
         }
     }
 

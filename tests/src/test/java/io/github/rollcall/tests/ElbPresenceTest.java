@@ -11,6 +11,7 @@ import com.google.gson.JsonParser;
 import io.github.rollcall.harness.AwsProxy;
 import io.github.rollcall.harness.MetadataServer;
 import io.github.rollcall.harness.NotifySocket;
+import io.github.rollcall.harness.Servers;
 import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
 import java.net.InetAddress;
@@ -580,7 +581,7 @@ class ElbPresenceTest extends ElbPresenceScene {
     @Test
     void servesMetricsHealthAndReadiness() throws Exception {
         String web = moto.classic();
-        int port = freePort();
+        int port = Servers.freePort();
         aws.answer("DescribeInstanceHealth", 1, instanceHealth(id, "OutOfService", "Instance", GONE))
                 .answer("DescribeInstanceHealth", ALWAYS, instanceHealth(id, "OutOfService", "ELB", PENDING));
         Run run = started("--elb", web, "--http", "127.0.0.1:" + port).says("state=OutOfService");
@@ -603,7 +604,7 @@ class ElbPresenceTest extends ElbPresenceScene {
 
     @Test
     void clientsThatSayNothingDoNotKeepOthersFromBeingAnswered() throws Exception {
-        int port = freePort();
+        int port = Servers.freePort();
         started("--elb", moto.classic(), "--http", "127.0.0.1:" + port).says("listening");
         try (Socket a = new Socket("127.0.0.1", port);
                 Socket b = new Socket("127.0.0.1", port);
@@ -646,12 +647,6 @@ class ElbPresenceTest extends ElbPresenceScene {
         });
         assertThat(lines.get(0).get("event").getAsString()).isEqualTo("registered");
         assertThat(lines.get(0).get("member").getAsString()).isEqualTo(id);
-    }
-
-    private static int freePort() throws Exception {
-        try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-            return socket.getLocalPort();
-        }
     }
 
     private static HttpResponse<String> get(int port, String path) throws Exception {

@@ -35,6 +35,14 @@ class ExamplesTest extends ElbPresenceScene {
         return in("cloud-init", ".yaml");
     }
 
+    private static Stream<String> lines(Path file) {
+        try {
+            return Files.readAllLines(file).stream();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
     private static Stream<Path> in(String kind, String ending) {
         try (Stream<Path> files = Files.list(EXAMPLES.resolve(kind))) {
             return files.filter(f -> f.toString().endsWith(ending)).sorted().toList().stream();
@@ -102,12 +110,14 @@ class ExamplesTest extends ElbPresenceScene {
         new ClassicLoadBalancer(moto.elb, "web").register(List.of(self));
         TargetGroup.find(moto.elbv2, TargetGroup.Ref.parse("api")).register(List.of(self));
         Path command = Path.of(ToolRunner.installed("clustercron").words()[0]);
-        List<String> jobs = Files.readAllLines(EXAMPLES.resolve("cron/clustercron")).stream()
+        List<String> jobs = Stream.of("cron/clustercron", "cloud-init/clustercron.yaml")
+                .flatMap(file -> lines(EXAMPLES.resolve(file)))
+                .map(String::strip)
                 .filter(line -> line.matches("[*0-9].*"))
                 .map(line -> line.replaceFirst("(\\S+ +){5}root +", ""))
                 .toList();
 
-        assertThat(jobs).hasSize(4).allMatch(job -> job.startsWith("clustercron "));
+        assertThat(jobs).hasSize(5).allMatch(job -> job.startsWith("clustercron "));
         try (EtcdServer etcd = EtcdServer.start()) {
             for (String job : jobs) {
                 Run run = ToolRunner.command("sh", "-c", job.replaceAll("/usr/local/bin/\\S+", "true"))

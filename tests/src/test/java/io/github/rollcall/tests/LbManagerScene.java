@@ -10,8 +10,6 @@ import io.github.rollcall.harness.EtcdServer;
 import io.github.rollcall.harness.Moto;
 import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
-import java.net.InetAddress;
-import java.net.ServerSocket;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
@@ -154,12 +152,6 @@ abstract class LbManagerScene {
     }
 
     // --- HTTP
-
-    static int freePort() throws Exception {
-        try (ServerSocket socket = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
-            return socket.getLocalPort();
-        }
-    }
 
     static HttpResponse<String> get(int port, String path) throws Exception {
         URI uri = URI.create("http://127.0.0.1:" + port + path);

@@ -10,6 +10,7 @@ import io.github.rollcall.harness.AwsProxy;
 import io.github.rollcall.harness.MetadataServer;
 import io.github.rollcall.harness.Moto;
 import io.github.rollcall.harness.NotifySocket;
+import io.github.rollcall.harness.Servers;
 import io.github.rollcall.harness.ToolRunner.Run;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -591,7 +592,7 @@ class LbManagerTest extends LbManagerScene {
     void servesMetricsAndReadiness() throws Exception {
         String id = instance();
         put("multiple", id);
-        int port = freePort();
+        int port = Servers.freePort();
         etcd.freeze();
         Run run = started("--http", "127.0.0.1:" + port).says("listening");
         assertThat(get(port, "/readyz").statusCode()).isEqualTo(503);
@@ -618,7 +619,7 @@ class LbManagerTest extends LbManagerScene {
 
     @Test
     void readinessEndsWhenEtcdHasBeenSilentForTooLong() throws Exception {
-        int port = freePort();
+        int port = Servers.freePort();
         manager("--resync", "1s", "--http", "127.0.0.1:" + port);
         assertThat(get(port, "/readyz").statusCode()).isEqualTo(200);
 
