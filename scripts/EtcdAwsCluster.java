@@ -254,11 +254,17 @@ class EtcdAwsCluster extends Tool {
     /** How long a member may take from its own verdict to its first answer. */
     private static final Duration GIVE_WAY = Duration.ofSeconds(15);
 
+    /** After 7 s an etcd without a leader answers that its own time is over, which could be anything. */
+    private static final Duration LONGEST_PEER_TIMEOUT = Duration.ofSeconds(5);
+
     private static final int MOST_FILTER_VALUES = 200;
 
     private final FirstNodePort firstNodePort = new FirstNodePort();
     private final AtomicBoolean isEnding = new AtomicBoolean();
-    private boolean isSpokenFor;
+    /** By {@link System#nanoTime}: until then another copy, or the etcd that it starts, has this node's peer port. */
+    private Long spokenForUntil;
+
+    private boolean hasGivenWay;
     private String ownPeerUrl;
     /** The list of first nodes that have started, as the last look had it, or null; see {@link Situation#followed}. */
     private String followed;
@@ -332,8 +338,8 @@ class EtcdAwsCluster extends Tool {
         if (maxMembers < 1) {
             throw usage("--max-members is " + maxMembers + ": expected at least 1");
         }
-        if (peerTimeout.isZero()) {
-            throw usage("--peer-timeout is 0: expected a time, such as 2s");
+        if (peerTimeout.isZero() || peerTimeout.compareTo(LONGEST_PEER_TIMEOUT) > 0) {
+            throw usage("--peer-timeout is out of range: expected up to 5s, such as 2s");
         }
         if ((peerCert == null) != (peerKey == null)) {
             throw usage("--peer-cert and --peer-key go together");
@@ -382,7 +388,9 @@ class EtcdAwsCluster extends Tool {
                     return parameters(s, "existing", v.initialCluster());
                 }
                 case REJOIN -> {
-                    giveWay(s, s.known());
+                    if (giveWay(s, s.known())) {
+                        continue;
+                    }
                     return parameters(s, "existing", v.initialCluster());
                 }
                 case JOIN -> {
@@ -393,7 +401,9 @@ class EtcdAwsCluster extends Tool {
                         // Another joiner was quicker to take the last place. What has to follow shows at the next look.
                         continue;
                     }
-                    giveWay(s, after);
+                    if (giveWay(s, after)) {
+                        continue;
+                    }
                     return parameters(s, "existing", s.initialCluster(after));
                 }
                 case NEW -> {
@@ -422,8 +432,10 @@ class EtcdAwsCluster extends Tool {
 
     /** Has the others hear that there is no data here, unless another copy of this does so, or etcd has the port. */
     private boolean speakUp(Situation s) {
-        isSpokenFor |= s.isSpokenFor();
-        if (isSpokenFor) {
+        if (s.isSpokenFor()) {
+            spokenForUntil = System.nanoTime() + GIVE_WAY.toNanos();
+        }
+        if (spokenForUntil != null && System.nanoTime() < spokenForUntil) {
             tell("leaves the word to another copy", "it listens on this node's peer port");
             return false;
         }
@@ -465,21 +477,24 @@ class EtcdAwsCluster extends Tool {
         return null;
     }
 
-    /** Lets those start who go before this node, if they come soon; see {@link Situation#goBefore}. */
-    private void giveWay(Situation s, EtcdMembership cluster) throws InterruptedException {
+    /** Once lets those start who go before this node, if they come soon; see {@link Situation#goBefore}. Whether there were any. */
+    private boolean giveWay(Situation s, EtcdMembership cluster) throws InterruptedException {
         List<Place> before = s.goBefore(cluster).stream()
                 .map(m -> new Place(
                         m.label(),
                         urls.client(EtcdUrls.address(m.peerUrls().get(0))),
                         m.peerUrls().get(0)))
                 .toList();
+        if (hasGivenWay || before.isEmpty()) {
+            return false;
+        }
+        hasGivenWay = true;
         long end = System.nanoTime() + GIVE_WAY.toNanos();
-        while (!before.isEmpty()
-                && System.nanoTime() < end
-                && ask(before).stream().anyMatch(seen -> seen.list() == null)) {
+        while (System.nanoTime() < end && ask(before).stream().anyMatch(seen -> seen.list() == null)) {
             before.forEach(p -> tell("gives way", p.who() + " starts for the first time, too"));
             Thread.sleep(500);
         }
+        return true;
     }
 
     /** Leaves, or becomes a voting member. The exit code. */

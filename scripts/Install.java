@@ -778,6 +778,7 @@ class Install extends Tool {
             run(
                     List.of(
                             Program.JAVA_HOME.resolve("bin/keytool").toString(),
+                            "-J-XX:TieredStopAtLevel=1",
                             "-genkeypair",
                             "-alias",
                             "aws",

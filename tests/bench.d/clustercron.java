@@ -20,7 +20,6 @@ import io.github.rollcall.harness.Measurements;
 import io.github.rollcall.harness.Moto;
 import io.github.rollcall.harness.Servers;
 import io.github.rollcall.harness.ToolRunner;
-import io.github.rollcall.harness.ToolRunner.Run;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
@@ -28,23 +27,16 @@ import java.util.Map;
 import software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetTypeEnum;
 
 class ClusterCronBench {
-    /** What wait4(2) says of a command: seconds, seconds of CPU, KiB at the peak of its largest process. */
-    private static final String MEASURE =
-            """
-            import os, sys, time
-            start = time.monotonic()
-            pid = os.fork()
-            if pid == 0:
-                null = os.open("/dev/null", os.O_WRONLY)
-                os.dup2(null, 1)
-                os.execvp(sys.argv[1], sys.argv[1:])
-            _, status, usage = os.wait4(pid, 0)
-            print(time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, os.WEXITSTATUS(status))
-            """;
-
     private static final String AWS_ELB =
             "[ \"$(aws elb describe-instance-health --load-balancer-name \"$1\" --output text --query"
                     + " \"InstanceStates[?State=='InService'].InstanceId\" | tr '\\t' '\\n' | sort | head -n 1)\" = \"$2\" ]";
+    private static final String BOTO3_ELB =
+            """
+            import boto3, sys
+            states = boto3.client("elb").describe_instance_health(LoadBalancerName=sys.argv[1])["InstanceStates"]
+            up = sorted(s["InstanceId"] for s in states if s["State"] == "InService")
+            sys.exit(0 if up and up[0] == sys.argv[2] else 1)
+            """;
     private static final String AWS_ELBV2 =
             "[ \"$(aws elbv2 describe-target-health --target-group-arn \"$1\" --output text --query"
                     + " \"TargetHealthDescriptions[?TargetHealth.State=='healthy'].Target.Id\" | tr '\\t' '\\n' | sort |"
@@ -83,20 +75,22 @@ class ClusterCronBench {
     /** Each ends with 0, for this instance is master. */
     private static Map<String, ToolRunner> contestants(
             Path caches, String id, String web, String api, String arn, String job) {
-        ToolRunner jbang = measured(ToolRunner.root().resolve("jbang").toString(), "clustercron");
-        ToolRunner java = measured(ToolRunner.installed("clustercron")).env("XDG_CACHE_HOME", caches.toString());
+        ToolRunner java = ToolRunner.installed("clustercron").env("XDG_CACHE_HOME", caches.toString());
         Map<String, ToolRunner> map = new LinkedHashMap<>();
-        map.put("elb: ./jbang clustercron", jbang.args("--instance-id", id, "elb", web));
-        map.put("elb: installed clustercron", java.args("--instance-id", id, "elb", web));
+        ToolRunner.ways("clustercron")
+                .forEach((name, tool) -> map.put("elb: " + name, tool.args("--instance-id", id, "elb", web)));
         map.put("elb: installed clustercron -c", java.args("-c", "--instance-id", id, "elb", web));
         if (isThere("aws")) {
-            map.put("elb: aws | sort | head", measured("sh", "-c", AWS_ELB, "sh", web, id));
+            map.put("elb: aws | sort | head", ToolRunner.command("sh", "-c", AWS_ELB, "sh", web, id));
+        }
+        if (ToolRunner.command("python3", "-c", "import boto3").run().exit() == 0) {
+            map.put("elb: python3 and boto3", ToolRunner.command("python3", "-c", BOTO3_ELB, web, id));
         }
         map.put("alb by name: installed clustercron", java.args("--instance-id", id, "alb", api));
         map.put("alb by ARN: installed clustercron", java.args("--instance-id", id, "alb", arn));
         map.put("alb by ARN: installed clustercron -c", java.args("-c", "--instance-id", id, "alb", arn));
         if (isThere("aws")) {
-            map.put("alb by ARN: aws | sort | head", measured("sh", "-c", AWS_ELBV2, "sh", arn, id));
+            map.put("alb by ARN: aws | sort | head", ToolRunner.command("sh", "-c", AWS_ELBV2, "sh", arn, id));
         }
         map.put(
                 "slot: installed clustercron --slot 1h elb true",
@@ -105,29 +99,14 @@ class ClusterCronBench {
                 "slot: installed clustercron -c --slot 1h elb true",
                 java.args("-c", "--instance-id", id, "--slot", "1h", "--job", job + "c", "elb", web, "true"));
         if (isThere(etcdctl())) {
-            map.put("slot: etcdctl lock true", measured(etcdctl(), "lock", job, "true"));
+            map.put("slot: etcdctl lock true", ToolRunner.command(etcdctl(), "lock", job, "true"));
         }
         return map;
     }
 
-    private static ToolRunner measured(String... command) {
-        return ToolRunner.command("python3", "-c", MEASURE).args(command);
-    }
-
-    private static ToolRunner measured(ToolRunner tool) {
-        return measured(tool.words());
-    }
-
     private static void measure(Measurements measured, String who, AwsProxy aws, ToolRunner tool) {
         int calls = aws.calls(AwsProxy.ANY);
-        Run run = tool.run();
-        String[] said = run.out().strip().split(" ");
-        if (said.length != 4 || !said[3].equals("0")) {
-            throw new IllegalStateException(run.toString());
-        }
-        measured.add(who, "wall s", Double.parseDouble(said[0]));
-        measured.add(who, "CPU s", Double.parseDouble(said[1]));
-        measured.add(who, "peak MiB", Double.parseDouble(said[2]) / 1024);
+        measured.addRun(who, tool);
         measured.add(who, "AWS calls", aws.calls(AwsProxy.ANY) - calls);
     }
 

@@ -22,9 +22,7 @@ import io.github.rollcall.harness.ToolRunner.Run;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.LinkedHashMap;
 import java.util.Map;
-import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 class ElbPresenceBench {
@@ -82,15 +80,8 @@ class ElbPresenceBench {
 
     private static Map<String, ToolRunner> contestants() {
         // Each takes the load balancer's name and the instance's id as its last two arguments.
-        String classPath =
-                ToolRunner.classPath("ElbPresence").stream().map(Path::toString).collect(Collectors.joining(":"));
-        Map<String, ToolRunner> map = new LinkedHashMap<>();
-        map.put("./jbang elb-presence", tail(ToolRunner.root().resolve("jbang") + " elb-presence"));
-        map.put(
-                "installed elb-presence",
-                tail(System.getProperty("java.home")
-                        + "/bin/java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms8m -Xmx64m -cp " + classPath
-                        + " ElbPresence"));
+        Map<String, ToolRunner> map = ToolRunner.ways("elb-presence");
+        map.replaceAll((name, tool) -> tail(String.join(" ", tool.words())));
         if (isThere("aws")) {
             map.put("sh, trap and awscli", ToolRunner.command("sh", "-c", SHELL, "sh"));
         }
@@ -118,7 +109,7 @@ class ElbPresenceBench {
             }
             measured.add(who, "start to registered s", (System.nanoTime() - start) / 1e9);
             Thread.sleep(2_000);
-            measured.add(who, "idle RSS MiB", rss(run.handle()));
+            measured.add(who, "idle RSS MiB", Measurements.rss(run.handle()));
             long term = System.nanoTime();
             run.signal("TERM");
             while (moto.members(web).contains(id)) {
@@ -128,23 +119,6 @@ class ElbPresenceBench {
             run.exit();
             measured.add(who, "AWS calls", aws.calls(AwsProxy.ANY) - calls);
         }
-    }
-
-    /** Of the process and what it has started, from proc(5). */
-    private static double rss(ProcessHandle process) {
-        return Stream.concat(Stream.of(process), process.descendants())
-                .mapToDouble(p -> {
-                    try {
-                        return Files.readAllLines(Path.of("/proc/" + p.pid() + "/status")).stream()
-                                .filter(line -> line.startsWith("VmRSS:"))
-                                .mapToDouble(line -> Double.parseDouble(line.replaceAll("\\D", "")) / 1024)
-                                .findFirst()
-                                .orElse(0);
-                    } catch (IOException ended) {
-                        return 0;
-                    }
-                })
-                .sum();
     }
 
     private static Stream<Path> jars() {

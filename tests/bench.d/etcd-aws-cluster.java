@@ -23,8 +23,6 @@ import io.github.rollcall.harness.Measurements;
 import io.github.rollcall.harness.Moto;
 import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -69,8 +67,7 @@ class EtcdAwsClusterBench {
             Node newcomer = cluster.scale(4).get(0);
             // Adding is refused for some seconds after a start.
             Thread.sleep(8_000);
-            contestants.put("./jbang etcd-aws-cluster", node -> node.toolByJbang());
-            contestants.put("installed etcd-aws-cluster", node -> node.tool());
+            ToolRunner.ways("etcd-aws-cluster").forEach((name, tool) -> contestants.put(name, node -> node.own(tool)));
             contestants.put("sh, awscli, curl and jq", EtcdAwsClusterBench::shell);
             for (int run = -1; run < runs; run++) {
                 for (Map.Entry<String, Function<Node, ToolRunner>> c : contestants.entrySet()) {
@@ -115,22 +112,10 @@ class EtcdAwsClusterBench {
         return url.replaceFirst(".*:", "");
     }
 
-    /** A look at what GNU time says of CPU and memory, around the process and all that it starts. */
-    private static void measure(Measurements into, String who, ToolRunner tool, AwsProxy aws) throws Exception {
-        Path usage = Files.createTempFile("rollcall-bench", ".time");
+    private static void measure(Measurements into, String who, ToolRunner tool, AwsProxy aws) {
         int calls = aws.calls(AwsProxy.ANY);
-        long start = System.nanoTime();
-        Run run = tool.under("/usr/bin/time", "-f", "%U %S %M", "-o", usage.toString())
-                .run();
-        into.add(who, "wall s", (System.nanoTime() - start) / 1e9);
-        if (run.exit() != 0) {
-            throw new IllegalStateException(run.toString());
-        }
-        String[] told = Files.readAllLines(usage).get(0).split(" ");
-        into.add(who, "CPU s", Double.parseDouble(told[0]) + Double.parseDouble(told[1]));
-        into.add(who, "largest process MiB", Double.parseDouble(told[2]) / 1024);
+        into.addRun(who, tool);
         into.add(who, "AWS calls", aws.calls(AwsProxy.ANY) - calls);
-        Files.delete(usage);
     }
 
     private static void removeUnstarted(EtcdLab lab) throws InterruptedException {

@@ -25,17 +25,13 @@ import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
 import java.io.BufferedReader;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
-import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.stream.Collectors;
 import java.util.stream.IntStream;
-import java.util.stream.Stream;
 
 class EtcdPresenceBench {
     /** One lease, kept alive by etcdctl; one docker inspect and one etcdctl put a port and event. */
@@ -95,18 +91,8 @@ class EtcdPresenceBench {
     }
 
     private static Map<String, ToolRunner> contestants(int containers) {
-        String classPath = ToolRunner.classPath("EtcdPresence").stream()
-                .map(Path::toString)
-                .collect(Collectors.joining(":"));
-        Map<String, ToolRunner> map = new LinkedHashMap<>();
-        map.put(
-                "installed etcd-presence",
-                tail(ToolRunner.installed("etcd-presence").words()[0]));
-        map.put(
-                "java -cp ... EtcdPresence",
-                tail(System.getProperty("java.home")
-                        + "/bin/java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms8m -Xmx64m -cp " + classPath
-                        + " EtcdPresence"));
+        Map<String, ToolRunner> map = ToolRunner.ways("etcd-presence");
+        map.replaceAll((name, tool) -> tail(String.join(" ", tool.words())));
         if (containers <= 100) {
             String path = DockerServer.path() + ":"
                     + Path.of(Servers.program("etcd-client", "etcdctl")).getParent();
@@ -141,10 +127,10 @@ class EtcdPresenceBench {
                 idle.add(who, "start to all keys s", (System.nanoTime() - start) / 1e9);
                 Thread.sleep(5_000);
                 long revision = etcd.revision();
-                double cpu = cpuSeconds(run.handle());
+                double cpu = Measurements.cpu(run.handle());
                 Thread.sleep(idleSeconds * 1_000L);
-                idle.add(who, "RSS MiB", rss(run.handle()));
-                idle.add(who, "CPU %", (cpuSeconds(run.handle()) - cpu) / idleSeconds * 100);
+                idle.add(who, "RSS MiB", Measurements.rss(run.handle()));
+                idle.add(who, "CPU %", (Measurements.cpu(run.handle()) - cpu) / idleSeconds * 100);
                 idle.add(who, "etcd writes a minute", (etcd.revision() - revision) * 60.0 / idleSeconds);
                 for (int i = 0; i < runs; i++) {
                     String key = root + "/probe/80/port";
@@ -221,44 +207,6 @@ class EtcdPresenceBench {
         @Override
         public void close() {
             process.destroy();
-        }
-    }
-
-    private static Stream<ProcessHandle> all(ProcessHandle process) {
-        return Stream.concat(Stream.of(process), process.descendants());
-    }
-
-    /** Of the process and what it has started, from proc(5). */
-    private static double rss(ProcessHandle process) {
-        return all(process)
-                .mapToDouble(p -> lines("/proc/" + p.pid() + "/status")
-                        .filter(line -> line.startsWith("VmRSS:"))
-                        .mapToDouble(line -> Double.parseDouble(line.replaceAll("\\D", "")) / 1024)
-                        .sum())
-                .sum();
-    }
-
-    /** Of the process, what it has started, and those of them that have ended, from proc(5): in ticks of 10 ms. */
-    private static double cpuSeconds(ProcessHandle process) {
-        return all(process)
-                .mapToDouble(p -> lines("/proc/" + p.pid() + "/stat")
-                        .mapToDouble(line -> {
-                            String[] fields =
-                                    line.substring(line.lastIndexOf(')') + 2).split(" ");
-                            return IntStream.rangeClosed(11, 14)
-                                            .mapToDouble(n -> Double.parseDouble(fields[n]))
-                                            .sum()
-                                    / 100;
-                        })
-                        .sum())
-                .sum();
-    }
-
-    private static Stream<String> lines(String file) {
-        try {
-            return Files.readAllLines(Path.of(file)).stream();
-        } catch (IOException ended) {
-            return Stream.empty();
         }
     }
 }

@@ -27,11 +27,10 @@ import io.github.rollcall.harness.Servers;
 import io.github.rollcall.harness.StandInElb;
 import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.Collectors;
@@ -51,6 +50,17 @@ class LbManagerBench {
             done
             """;
 
+    /** What a cron job does: the keys, the members, and what is missing put in. */
+    private static final String SHELL_ONCE =
+            """
+            want=$(etcdctl get --prefix --keys-only /lbManager/elb/ | sed -n 's|.*/||p' | sort)
+            have=$(aws elb describe-load-balancers --load-balancer-names "$1" --output text --query \
+              'LoadBalancerDescriptions[0].Instances[].InstanceId' | tr '\\t' '\\n' | sort)
+            aws elb register-instances-with-load-balancer --load-balancer-name "$1" --instances \
+              $(printf '%s\\n' "$want" | grep -vxF "${have:-none}") >/dev/null
+            """;
+
+    private final Measurements once = new Measurements();
     private final Measurements measured = new Measurements();
     private final Measurements atRest = new Measurements();
 
@@ -63,7 +73,11 @@ class LbManagerBench {
             }
         }
         bench.measureShell();
+        for (int run = -1; run < runs; run++) {
+            bench.measureOnce(run < 0 ? new Measurements() : bench.once);
+        }
         System.out.printf("lbmanager, %d runs in turn after one that does not count%n%s", runs, bench.measured);
+        System.out.printf("%n--once, where one member has to be put in%n%s", bench.once);
         for (int balancers : new int[] {10, 100, 1_000}) {
             bench.measureRest(balancers, false);
         }
@@ -192,20 +206,14 @@ class LbManagerBench {
     }
 
     private void measureShell() throws Exception {
-        if (ToolRunner.command("sh", "-c", "command -v aws").run().exit() != 0) {
+        if (!awscli()) {
             return;
         }
         String who = "etcdctl watch and awscli";
-        Path client = Servers.unpacked("etcd-client").resolve("usr/bin");
         try (EtcdServer etcd = EtcdServer.start();
                 StandInElb aws = StandInElb.start()) {
             aws.make(names(1), Set.of());
-            ToolRunner shell = ToolRunner.command("sh", "-c", SHELL)
-                    .aws(aws.url())
-                    .env("ETCDCTL_API", "3")
-                    .env("ETCDCTL_ENDPOINTS", etcd.url().toString())
-                    .env("AWS_DEFAULT_REGION", Moto.REGION)
-                    .env("PATH", client + ":" + System.getenv("PATH"));
+            ToolRunner shell = withEtcdctl(ToolRunner.command("sh", "-c", SHELL), aws, etcd);
             try (Run run = shell.start()) {
                 // It tells nobody that it watches; what was put before is missed.
                 while (!aws.has(name(0), member(999))) {
@@ -231,6 +239,39 @@ class LbManagerBench {
         }
     }
 
+    private static void measureOnce(Measurements into) throws Exception {
+        Map<String, ToolRunner> contestants = ToolRunner.ways("lbmanager");
+        contestants.replaceAll((name, tool) -> tool.args("--once"));
+        if (awscli()) {
+            contestants.put("etcdctl get and awscli", ToolRunner.command("sh", "-c", SHELL_ONCE, "sh", name(0)));
+        }
+        for (Map.Entry<String, ToolRunner> c : contestants.entrySet()) {
+            try (EtcdServer etcd = EtcdServer.start();
+                    StandInElb aws = StandInElb.start()) {
+                aws.make(names(1), members(1));
+                putAll(etcd, members(2).stream().map(m -> key(name(0), m)));
+                into.addRun(c.getKey(), withEtcdctl(c.getValue(), aws, etcd));
+                if (aws.size(name(0)) != 2) {
+                    throw new IllegalStateException(c.getKey() + " has not put the member in");
+                }
+                into.add(c.getKey(), "AWS calls", aws.calls());
+            }
+        }
+    }
+
+    private static boolean awscli() {
+        return ToolRunner.command("sh", "-c", "command -v aws").run().exit() == 0;
+    }
+
+    private static ToolRunner withEtcdctl(ToolRunner tool, StandInElb aws, EtcdServer etcd) {
+        Path client = Servers.unpacked("etcd-client").resolve("usr/bin");
+        return tool.aws(aws.url())
+                .env("ETCDCTL_API", "3")
+                .env("ETCDCTL_ENDPOINTS", etcd.url().toString())
+                .env("AWS_DEFAULT_REGION", Moto.REGION)
+                .env("PATH", client + ":" + System.getenv("PATH"));
+    }
+
     private static double seconds(long since) {
         return (System.nanoTime() - since) / 1e9;
     }
@@ -252,26 +293,14 @@ class LbManagerBench {
                 Thread.sleep(resync * 1_000L + 2_000);
                 for (int i = 0; i < 3; i++) {
                     int calls = aws.calls();
-                    double cpu = cpu(run);
+                    double cpu = Measurements.cpu(run.handle());
                     Thread.sleep(resync * 1_000L);
                     atRest.add(who, "AWS calls", aws.calls() - calls);
-                    atRest.add(who, "CPU s", cpu(run) - cpu);
-                    atRest.add(who, "RSS MiB", rss(run));
+                    atRest.add(who, "CPU s", Measurements.cpu(run.handle()) - cpu);
+                    atRest.add(who, "RSS MiB", Measurements.rss(run.handle()));
                 }
             }
         }
-    }
-
-    private static double cpu(Run run) {
-        return run.handle().info().totalCpuDuration().orElseThrow().toNanos() / 1e9;
-    }
-
-    private static double rss(Run run) throws IOException {
-        return Files.readAllLines(Path.of("/proc/" + run.handle().pid() + "/status")).stream()
-                .filter(line -> line.startsWith("VmRSS:"))
-                .mapToDouble(line -> Double.parseDouble(line.replaceAll("\\D", "")) / 1024)
-                .findFirst()
-                .orElse(0);
     }
 
     // --- faults, on moto

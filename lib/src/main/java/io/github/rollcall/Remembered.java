@@ -53,25 +53,15 @@ public final class Remembered {
     public Map<BalancerName, Set<Member>> managed() {
         Map<BalancerName, Set<Member>> all = new HashMap<>();
         String prefix = path + "/managed/";
-        JsonObject request = new JsonObject();
-        request.addProperty("key", EtcdGateway.encode(prefix));
-        request.addProperty("range_end", EtcdGateway.encode(path + "/managed0"));
-        JsonObject answer = etcd.ask("kv/range", request);
-        if (answer.has("kvs")) {
-            for (JsonElement element : answer.getAsJsonArray("kvs")) {
-                JsonObject kv = element.getAsJsonObject();
-                String name = EtcdGateway.decode(kv.get("key").getAsString()).substring(prefix.length());
-                String value =
-                        kv.has("value") ? EtcdGateway.decode(kv.get("value").getAsString()) : "";
-                try {
-                    BalancerName balancer =
-                            BalancerKey.parseBalancer(name + "/multiple").balancer();
-                    all.put(balancer, owned(balancer, value));
-                } catch (IllegalArgumentException | IllegalStateException | JsonParseException e) {
-                    Log.of("etcd").warn("is not ours, ignored", "key", prefix + name);
-                }
+        etcd.all(prefix).forEach((key, value) -> {
+            try {
+                BalancerName balancer = BalancerKey.parseBalancer(key.substring(prefix.length()) + "/multiple")
+                        .balancer();
+                all.put(balancer, owned(balancer, value));
+            } catch (IllegalArgumentException | IllegalStateException | JsonParseException e) {
+                Log.of("etcd").warn("is not ours, ignored", "key", key);
             }
-        }
+        });
         return all;
     }
 

@@ -293,12 +293,7 @@ public final class EtcdLab implements AutoCloseable {
 
         /** The tool, as an installed command on this node. */
         public ToolRunner tool(String... args) {
-            return on(ToolRunner.installed("etcd-aws-cluster")).args(args);
-        }
-
-        /** The tool through JBang on this node. */
-        public ToolRunner toolByJbang(String... args) {
-            return on(ToolRunner.tool("etcd-aws-cluster")).args(args);
+            return own(ToolRunner.installed("etcd-aws-cluster")).args(args);
         }
 
         /** The members as its peer port tells, which asks for no user. */
@@ -313,7 +308,8 @@ public final class EtcdLab implements AutoCloseable {
             return command.aws(aws.url()).on(metadata);
         }
 
-        private ToolRunner on(ToolRunner tool) {
+        /** The tool on this node, started in another way. */
+        public ToolRunner own(ToolRunner tool) {
             return withAws(tool).args(options(dataDir).toArray(String[]::new));
         }
 

@@ -156,6 +156,28 @@ public final class EtcdServer implements AutoCloseable {
         ask("auth/enable", new JsonObject());
     }
 
+    /** Adds a user who may read and write below {@code prefix}, and nowhere else, before {@link #enableAuth}. @param prefix with a slash at its end */
+    public void addUser(String name, String password, String prefix) {
+        JsonObject user = new JsonObject();
+        user.addProperty("name", name);
+        user.addProperty("password", password);
+        ask("auth/user/add", user);
+        ask("auth/role/add", user);
+        JsonObject below = new JsonObject();
+        below.addProperty("permType", "READWRITE");
+        below.addProperty("key", EtcdGateway.encode(prefix));
+        // The first key after those below the slash.
+        below.addProperty("range_end", EtcdGateway.encode(prefix.replaceFirst("/$", "0")));
+        JsonObject permission = new JsonObject();
+        permission.addProperty("name", name);
+        permission.add("perm", below);
+        ask("auth/role/grant", permission);
+        JsonObject grant = new JsonObject();
+        grant.addProperty("user", name);
+        grant.addProperty("role", name);
+        ask("auth/user/grant", grant);
+    }
+
     /** Whether it leads, as it says itself. */
     public boolean isLeader() {
         JsonObject status = ask("maintenance/status", new JsonObject());

@@ -45,6 +45,7 @@ final class Tls {
         try {
             int code = new ProcessBuilder(
                             System.getProperty("java.home") + "/bin/keytool",
+                            "-J-XX:TieredStopAtLevel=1",
                             "-genkeypair",
                             "-alias",
                             "etcd",

@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
@@ -53,17 +54,50 @@ public final class ToolRunner {
 
     /** A tool as the command that {@code install} makes of it, for the JDK of this process: no JBang, and no home needed. */
     public static ToolRunner installed(String alias) {
+        return installed(alias, Path.of(System.getProperty("java.home")));
+    }
+
+    private static ToolRunner installed(String alias, Path jdk) {
         Built.once();
-        return INSTALLED.computeIfAbsent(alias, tool -> {
+        return INSTALLED.computeIfAbsent(alias + " on " + jdk, tool -> {
+            Path bin = Commands.FOLDER.resolve(jdk.getFileName()).resolve("bin");
             Run install = command(ROOT.resolve("jbang").toString(), "install")
-                    .args(tool, "--to", Commands.FOLDER.resolve("bin").toString())
+                    .args(alias, "--to", bin.toString())
+                    .env("JAVA_HOME", jdk.toString())
                     .start();
             // Those of other tests go first, one at a time, each of which takes a while on a busy machine.
             if (install.exit(Run.PATIENCE.multipliedBy(4)) != 0 || install.err().contains("warning")) {
                 throw new IllegalStateException(install.toString());
             }
-            return command(Commands.FOLDER.resolve("bin").resolve(tool).toString());
+            return command(bin.resolve(alias).toString());
         });
+    }
+
+    /**
+     * The ways to start a tool, by their names in a table: through JBang, and installed, on the JDK of this process and on
+     * that which {@code ROLLCALL_SECOND_JDK} names.
+     */
+    public static Map<String, ToolRunner> ways(String alias) {
+        Map<String, ToolRunner> ways = new LinkedHashMap<>();
+        ways.put("./jbang " + alias, tool(alias));
+        Stream.of(System.getProperty("java.home"), System.getenv("ROLLCALL_SECOND_JDK"))
+                .filter(home -> home != null && !home.isEmpty())
+                .map(Path::of)
+                .forEach(home -> ways.put(alias + " installed, JDK " + version(home), installed(alias, home)));
+        return ways;
+    }
+
+    private static String version(Path jdk) {
+        try {
+            return Files.readString(jdk.resolve("release"))
+                    .lines()
+                    .filter(line -> line.startsWith("JAVA_VERSION="))
+                    .map(line -> line.replaceAll("\\D*(\\d+).*", "$1"))
+                    .findFirst()
+                    .orElseThrow();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     /** The jars that a script runs from, its own first. */

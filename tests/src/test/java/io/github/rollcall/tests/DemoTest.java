@@ -106,7 +106,7 @@ class DemoTest {
     @Test
     void afterCtrlCInTheMiddleNothingIsLeft() {
         demo = ToolRunner.tool("demo").start();
-        awaitOutput("elb-presence: ready");
+        awaitOutput("verdict new");
         List<ProcessHandle> started = demo.handle().descendants().toList();
 
         demo.signal("INT");

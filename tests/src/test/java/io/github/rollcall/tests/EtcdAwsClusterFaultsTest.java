@@ -9,6 +9,7 @@ import io.github.rollcall.harness.AwsProxy;
 import io.github.rollcall.harness.EtcdLab;
 import io.github.rollcall.harness.EtcdLab.Node;
 import io.github.rollcall.harness.EtcdLab.Way;
+import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
 import java.io.IOException;
 import java.net.InetSocketAddress;
@@ -42,7 +43,7 @@ class EtcdAwsClusterFaultsTest {
 
     @Test
     void stdoutHoldsTheParametersAndNothingElseEvenWithVv() {
-        Run good = node.toolByJbang("-vv").run();
+        Run good = node.own(ToolRunner.tool("etcd-aws-cluster")).args("-vv").run();
         assertThat(good.exit()).as("%s", good).isZero();
         assertThat(good.out())
                 .isEqualTo(

@@ -172,6 +172,19 @@ class EtcdAwsClusterFoundingTest {
     }
 
     @Test
+    void aCopyThatWasRunByHandAndEndedHoldsNobodyUpForLong() {
+        lab = EtcdLab.of(2);
+        List<Node> nodes = lab.nodes();
+        Run byHand = nodes.get(0).tool().start().says(HAS_NOT_SAID);
+        Run first = waits(nodes.get(0)).says("leaves the word to another copy");
+
+        byHand.signal("INT").exit();
+
+        lab.startWhenDone(nodes, List.of(first, waits(nodes.get(1))));
+        lab.awaitMembers(nodes);
+    }
+
+    @Test
     void anEndpointThatDoesNotAnswerStopsNew() {
         lab = EtcdLab.of(1);
 

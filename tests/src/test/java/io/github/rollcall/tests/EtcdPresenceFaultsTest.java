@@ -327,6 +327,28 @@ class EtcdPresenceFaultsTest extends EtcdPresenceScene {
     }
 
     @Test
+    void aUserWhoMayReadAndWriteBelowTheRootIsEnoughAndOneWhoMayNotIs77() {
+        container(web, "-p", "80");
+        EtcdServer guarded = closed(EtcdServer.start());
+        guarded.addUser("presence", "right", root + "/");
+        guarded.addUser("stranger", "right", "/elsewhere/");
+        guarded.enableAuth("secret");
+        ToolRunner tool = etcdPresence("--container", web, "--ttl", "3s", "--interval", "1s")
+                .env("ETCDCTL_ENDPOINTS", guarded.url().toString());
+
+        Run stranger = tool.env("ETCDCTL_USER", "stranger:right").run();
+        Run run = closed(tool.env("ETCDCTL_USER", "presence:right").start()).says("published");
+        // The lease is kept alive, and what is there is compared, by this user as well.
+        await().during(Duration.ofSeconds(4)).until(run::isAlive);
+        docker().docker("stop", web);
+        run.says("withdrawn");
+
+        assertThat(stranger.exit()).as("%s", stranger).isEqualTo(77);
+        assertThat(run.signal("TERM").exit()).as("%s", run).isZero();
+        assertThat(run.err()).doesNotContain("warning", "error");
+    }
+
+    @Test
     void etcdByTlsIsReachedWithACertificate() {
         container(web, "-p", "80");
         EtcdServer secure = closed(EtcdServer.startWithTls());

@@ -352,6 +352,18 @@ class EtcdPresenceTest extends EtcdPresenceScene {
         awaitKeys(NOTHING);
     }
 
+    @Test
+    void onePausedForLongerThanTheTtlHasItsKeysAgainWhenItWakes() {
+        container(web, "-p", "80");
+        Run run = started("--container", web, "--ttl", "3s", "--interval", "1s").says("published");
+
+        run.signal("STOP");
+        awaitKeys(NOTHING);
+        run.signal("CONT");
+
+        awaitKeys(keys(web, "80"));
+    }
+
     @ParameterizedTest
     @ValueSource(strings = {"TERM", "INT", "HUP"})
     void aSignalWithdrawsEverythingAndIs0(String signal) {

@@ -15,6 +15,7 @@ import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.Predicate;
 import java.util.stream.Stream;
 import org.awaitility.Awaitility;
 import org.awaitility.core.ConditionFactory;
@@ -156,15 +157,35 @@ class InstallTest {
 
     @Test
     void theArchiveHasTheClassesThatAreOldInFormat() throws IOException {
-        String launcher = Files.readString(bin(shared).resolve("clustercron"));
-        Path talking = folder.resolve("clustercron");
-        Files.writeString(talking, launcher.replace("-Xlog:disable", "-Xlog:class+load:stdout"));
-
-        Run run = ToolRunner.command("sh", talking.toString(), "--version").run();
+        Run run = talking("--version").run();
 
         assertThat(run.out().lines().filter(line -> line.contains(" picocli.")))
                 .isNotEmpty()
-                .allMatch(line -> line.contains("source: shared objects file"));
+                .allMatch(IN_ARCHIVE);
+    }
+
+    @Test
+    void theArchiveHasWhatFindsTheEndpointsOfAws() throws IOException {
+        // It gets as far as a proxy that is not there.
+        Run run = talking("--aws-retries", "0", "--instance-id", "i-1", "elb", "web")
+                .env("AWS_ENDPOINT_URL", null)
+                .env("JDK_JAVA_OPTIONS", "-Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort=9")
+                .run();
+
+        assertThat(run.exit()).as("%s", run).isEqualTo(69);
+        assertThat(run.out().lines().filter(line -> line.matches(".* software\\.\\S*(Endpoint|Partition)\\S* .*")))
+                .isNotEmpty()
+                .allMatch(IN_ARCHIVE.or(line -> line.contains("$$Lambda")));
+    }
+
+    private static final Predicate<String> IN_ARCHIVE = line -> line.contains("source: shared objects file");
+
+    /** The installed clustercron, saying on stdout which classes it loads from where. */
+    private ToolRunner talking(String... args) throws IOException {
+        String launcher = Files.readString(bin(shared).resolve("clustercron"));
+        Path talking = folder.resolve("clustercron");
+        Files.writeString(talking, launcher.replace("-Xlog:disable", "-Xlog:class+load:stdout"));
+        return ToolRunner.command("sh", talking.toString()).args(args);
     }
 
     enum Damage {
