@@ -99,7 +99,7 @@ class Demo extends Tool {
     private final Map<String, String> exported = new LinkedHashMap<>();
 
     private final List<Job> jobs = new ArrayList<>();
-    private boolean closing;
+    private volatile boolean closing;
 
     private Path root;
     private String jbang;
@@ -138,10 +138,14 @@ class Demo extends Tool {
                 "A fleet of three instances, and the tools that call its roll. AWS is played by moto, etcd and Docker are"
                         + " real. All of it runs on this machine, listens on loopback, and is gone at the end. Nobody asks AWS.");
         startServers();
-        part("The scene", null, this::scene);
-        part("etcd-aws-cluster: the group becomes an etcd cluster", noEtcd, this::cluster);
-        part("elb-presence: a node is in its load balancers while it runs", null, this::presence);
-        part("clustercron: one node runs the job", null, this::cron);
+        if (!part("The scene", null, this::scene)) {
+            return worst;
+        }
+        if (!part("etcd-aws-cluster: the group becomes an etcd cluster", noEtcd, this::cluster)) {
+            noEtcd = "there is no etcd cluster";
+        }
+        boolean present = part("elb-presence: a node is in its load balancers while it runs", null, this::presence);
+        part("clustercron: one node runs the job", present ? null : "no node is in its load balancers", this::cron);
         part("etcd-presence: containers' ports in etcd", noEtcd != null ? noEtcd : noDocker, this::containers);
         part("lbmanager: load balancers as etcd says", noEtcd, this::manager);
         end();
@@ -156,7 +160,7 @@ class Demo extends Tool {
                 + " both empty:");
         page.table(fleet.table());
         page.text(
-                "Every command below is told by these variables where AWS is, and on which node it runs. These are node `a`'s:");
+                "Every command below is told by these variables where AWS and etcd are, and on which node it runs. These are node `a`'s:");
         exports();
     }
 
@@ -305,22 +309,31 @@ class Demo extends Tool {
         all.forEach((name, value) -> page.plain("export " + name + "=" + value));
     }
 
-    /** Runs a part; where it cannot, or does not go as it should, that is said, and the rest goes on. */
-    private void part(String title, String unless, Runnable part) {
+    /** Runs a part; where it cannot, or does not go as it should, that is said, and the rest goes on. Whether it went well. */
+    private boolean part(String title, String unless, Runnable part) {
+        if (closing) {
+            return false;
+        }
         page.heading(title);
         if (unless != null) {
             page.warn("left out: " + unless);
-            return;
+            return false;
         }
+        boolean well = true;
         try {
             part.run();
-        } catch (Failure f) {
-            page.warn("this part did not go as it should: " + f.getMessage());
-            worst = Math.max(worst, f.exit());
+        } catch (RuntimeException e) {
+            if (closing) {
+                return false;
+            }
+            page.warn("this part did not go as it should: " + (e instanceof Failure ? e.getMessage() : e));
+            worst = Math.max(worst, e instanceof Failure f ? f.exit() : Exit.SOFTWARE);
+            well = false;
         }
         if (step) {
             pause("Enter goes on.");
         }
+        return well;
     }
 
     private void pause(String text) {
@@ -479,6 +492,12 @@ class Demo extends Tool {
         Path cache = Path.of(Objects.requireNonNullElse(
                         System.getenv("XDG_CACHE_HOME"), System.getProperty("user.home") + "/.cache"))
                 .resolve("rollcall");
+        if (cache.toString().matches(".*[^\\w./@+-].*")) {
+            // It is part of command lines that are there to be copied.
+            throw new Failure(
+                    Exit.CONFIG,
+                    "the cache is " + cache + ": set XDG_CACHE_HOME to a folder without spaces and the like");
+        }
         try {
             Files.createDirectories(cache);
             // Short, for the sockets in it.
@@ -504,7 +523,7 @@ class Demo extends Tool {
             moto.close();
         }
         deleteLab();
-        page.quiet("All of it is removed.");
+        page.quiet(Files.exists(lab) ? "What is left is in " + lab : "All of it is removed.");
     }
 
     /** What is just ending may still write. */
@@ -688,10 +707,6 @@ class Demo extends Tool {
                     "ETCD_DATA_DIR",
                     lab.resolve(name).toString()));
         }
-
-        URI client() {
-            return URI.create("http://" + address + ":" + fleet.clientPort);
-        }
     }
 
     /** What AWS and etcd know of the three instances. */
@@ -708,6 +723,10 @@ class Demo extends Tool {
             moto.targetGroup("api", TargetTypeEnum.INSTANCE);
             balancers.put("tg/api", TargetGroup.find(moto.elbv2, TargetGroup.Ref.parse("api")));
             moto.group(GROUP).forEach(id -> nodes.add(new Node(String.valueOf((char) ('a' + nodes.size())), id)));
+            // From now on: no command must find another etcd than ours.
+            exported.put(
+                    "ETCDCTL_ENDPOINTS",
+                    nodes.stream().map(node -> client(node.address).toString()).collect(Collectors.joining(",")));
         }
 
         void classic(String name) {
@@ -771,8 +790,13 @@ class Demo extends Tool {
                     .orElseThrow(() -> new Failure(Exit.TEMPORARY, "nobody is in service"));
         }
 
+        private URI client(String address) {
+            return URI.create("http://" + address + ":" + clientPort);
+        }
+
         private EtcdGateway etcd() {
-            return new EtcdOptions().gateway(nodes.stream().map(Node::client).toList(), Duration.ofSeconds(2));
+            List<URI> clients = nodes.stream().map(node -> client(node.address)).toList();
+            return new EtcdOptions().gateway(clients, Duration.ofSeconds(2));
         }
 
         /** The members that have started; nobody, while there is no cluster. */
@@ -814,11 +838,11 @@ class Demo extends Tool {
     private static final class Page {
         private static final String BOLD = "1";
         private static final String DIM = "2";
-        private static final String RED = "31";
         private static final String GREEN = "32";
         private static final String YELLOW = "33";
         private static final String CYAN = "1;36";
         private static final int READABLE = 80;
+        private static final int NARROWEST = 40;
 
         private final boolean terminal = Ansi.AUTO.enabled() && !"dumb".equals(System.getenv("TERM"));
         private final int width = terminal ? columns() : Integer.MAX_VALUE;
@@ -829,7 +853,9 @@ class Demo extends Tool {
                 Process stty = new ProcessBuilder("stty", "size")
                         .redirectInput(ProcessBuilder.Redirect.INHERIT)
                         .start();
-                return Integer.parseInt(stty.inputReader().readLine().split(" ")[1]);
+                int columns = Integer.parseInt(stty.inputReader().readLine().split(" ")[1]);
+                // A terminal that does not know its size says 0.
+                return columns < NARROWEST ? READABLE : columns;
             } catch (IOException | RuntimeException e) {
                 return READABLE;
             }

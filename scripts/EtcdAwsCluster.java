@@ -1,7 +1,7 @@
 ///usr/bin/env true; exec jbang "$0" "$@"
 //DESCRIPTION Finds this node's place in the etcd cluster of its Auto Scaling group, and prints etcd's parameters.
 //JAVA 17+
-//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx64m
+//RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms8m -Xmx64m
 //RUNTIME_OPTIONS -Djdk.reflect.useNativeAccessorOnly=true -Dsun.reflect.inflationThreshold=10000
 //COMPILE_OPTIONS --release 17 -XDstringConcat=inline
 //DEPS io.github.rollcall:rollcall-parent:0.1.0@pom

@@ -50,8 +50,8 @@ import java.security.MessageDigest;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Base64;
-import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -89,9 +89,6 @@ import picocli.CommandLine.Parameters;
 class Install extends Tool {
     private static final int MOST_SECONDS = 120;
     private static final Duration LOOK = Duration.ofMillis(100);
-
-    /** The newest generation, and the one before for the processes that run from it. */
-    private static final int KEPT = 2;
 
     @Parameters(paramLabel = "TOOL", arity = "1..*", description = "Such as clustercron.")
     private List<String> tools;
@@ -166,10 +163,12 @@ class Install extends Tool {
         Log log = Log.of(tool);
         log.info("building");
         Built built = checkout.build(tool);
-        Files.createDirectories(to);
+        Store.makeFolder(to);
         try (Store store = Store.open(libDir)) {
+            // What a killed installation has left, so that the one before this is the one that daemons run from.
+            store.sweep(launcher);
             try {
-                Path generation = store.newGeneration(tool);
+                Path generation = store.newGeneration(launcher);
                 List<Path> jars = new ArrayList<>();
                 for (Path jar : built.jars()) {
                     jars.add(store.keep(jar, built.jars()));
@@ -178,11 +177,16 @@ class Install extends Tool {
                 log.info("recording what it loads", "java", System.getProperty("java.version"));
                 Archive archive = Archive.in(generation);
                 List<String> options = record(tool, program, archive) ? archive.using() : List.of();
+                program.mustStart(tool, options);
                 store.complete(generation, jars);
-                launcher.write(tool, libDir, program.line(options));
+                launcher.write(libDir, generation, program, options);
             } finally {
-                store.sweep(tool, KEPT);
+                store.sweep(launcher);
             }
+        }
+        Path home = Path.of(System.getProperty("user.home"));
+        if (Program.JAVA_HOME.startsWith(home) && !to.startsWith(home)) {
+            log.warn("its JDK is in a home: other users may not start it", "java", Program.JAVA_HOME);
         }
         log.info("installed", "command", launcher.file(), "lib", libDir);
     }
@@ -193,7 +197,7 @@ class Install extends Tool {
         Path folder = Files.createDirectory(archive.file().resolveSibling("rehearsal"));
         try (StandIns standIns = new StandIns(folder)) {
             standIns.rehearse(tool, program, archive.recording());
-            standIns.run(program.line(archive.making()), "nothing");
+            standIns.run(program.line(archive.making()), null);
             Files.setPosixFilePermissions(archive.file(), PosixFilePermissions.fromString("rw-r--r--"));
             return true;
         } catch (IOException | GeneralSecurityException e) {
@@ -210,20 +214,20 @@ class Install extends Tool {
 
     /** Also what is left of an installation that was killed, or whose command somebody has deleted. */
     private void remove(String tool, Launcher launcher) throws IOException, InterruptedException {
-        boolean there = Files.exists(launcher.file());
-        Path lib = libDir;
-        if (there) {
-            launcher.mustBeOurs();
-            lib = launcher.libDir();
-            Files.delete(launcher.file());
-        }
-        Files.deleteIfExists(launcher.next());
+        launcher.mustBeOurs();
+        Path lib = launcher.exists() ? launcher.libDir() : libDir;
+        boolean removed;
         if (Files.exists(lib)) {
+            // An installation that is under way is waited for.
             try (Store store = Store.open(lib)) {
-                store.sweep(tool, 0);
+                launcher.mustBeOurs();
+                removed = launcher.delete();
+                store.sweep(launcher);
             }
+        } else {
+            removed = launcher.delete();
         }
-        Log.of(tool).info(there ? "removed" : "is not installed", "command", launcher.file());
+        Log.of(tool).info(removed ? "removed" : "is not installed", "command", launcher.file());
     }
 
     // --- asking JBang
@@ -343,6 +347,19 @@ class Install extends Tool {
             return line;
         }
 
+        /** An installation that does not start must not replace one that does. */
+        void mustStart(String tool, List<String> more) throws IOException, InterruptedException {
+            List<String> line = line(more);
+            line.add("--version");
+            Process process = new ProcessBuilder(line).redirectErrorStream(true).start();
+            String said = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8).strip();
+            if (process.waitFor() != 0) {
+                throw new Failure(
+                        Exit.SOFTWARE,
+                        tool + " does not start, and is not installed: exit " + process.exitValue() + ", " + said);
+            }
+        }
+
         /** As {@link #line}, in the form that is rehearsed. */
         List<String> rehearsal(List<String> more, List<List<String>> runs) {
             List<String> line = line(more);
@@ -397,6 +414,7 @@ class Install extends Tool {
     /** The command that users type: a few lines of shell, which become the JVM. */
     private record Launcher(Path file) {
         private static final String MARK = "# An installed Rollcall command";
+        private static final Pattern GENERATION = Pattern.compile("(?m)^" + MARK + ".*, generation (\\d{1,9})\\.");
 
         void mustBeOurs() throws IOException {
             if (Files.exists(file, LinkOption.NOFOLLOW_LINKS) && !lines().contains(MARK)) {
@@ -405,42 +423,70 @@ class Install extends Tool {
             }
         }
 
+        boolean exists() {
+            return Files.exists(file);
+        }
+
+        boolean delete() throws IOException {
+            Files.deleteIfExists(next());
+            return Files.deleteIfExists(file);
+        }
+
         private String lines() throws IOException {
             return Files.isRegularFile(file) && Files.size(file) < 1 << 20
                     ? new String(Files.readAllBytes(file), StandardCharsets.ISO_8859_1)
                     : "";
         }
 
+        /** The number of the generation that it starts; 0 where there is none. */
+        int generation() throws IOException {
+            Matcher line = GENERATION.matcher(lines());
+            return line.find() ? Integer.parseInt(line.group(1)) : 0;
+        }
+
         /** Puts it there at once: who starts it meanwhile gets the old one or the new one. */
-        void write(String tool, Path lib, List<String> line) throws IOException {
-            String java = quoted(line.get(0));
+        void write(Path lib, Path generation, Program program, List<String> archive) throws IOException {
             // No line of the JVM's own; and what a later JDK does not know any more costs speed, not the start.
-            List<String> words = new ArrayList<>(List.of("-XX:+IgnoreUnrecognizedVMOptions", "-Xlog:disable"));
-            words.addAll(line.subList(1, line.size()));
+            List<String> options = new ArrayList<>(List.of("-XX:+IgnoreUnrecognizedVMOptions", "-Xlog:disable"));
+            options.addAll(program.options());
+            options.addAll(archive);
+            String tool = file.getFileName().toString();
+            // The JVM ends with 1 where a jar is missing, which means something else of some tools.
             String text =
                     """
                     #!/bin/sh
-                    %s: %s. Remove it by: install --remove %s
+                    %s: %s, generation %s. Remove it by: ./jbang install --remove %2$s --to %s
+                    fail() { echo "%2$s: error: $1" >&2; exit 69; }
                     lib=%s
+                    jars=%s
+                    IFS=:
+                    for jar in $jars; do [ -r "$jar" ] || fail "cannot read $jar: install %2$s again"; done
+                    unset IFS
                     java=%s
-                    [ -x "$java" ] || java=${JAVA_HOME:+$JAVA_HOME/bin/}java
-                    command -v "$java" >/dev/null || { echo "%s: error: no $java: install a JDK, or set JAVA_HOME" >&2; exit 69; }
+                    [ -x "$java" ] || java=${JAVA_HOME:+$JAVA_HOME/bin/java}
+                    [ -x "$java" ] || java=java
+                    command -v "$java" >/dev/null || fail "no $java: install a JDK, or set JAVA_HOME"
                     [ -n "$LC_ALL$LC_CTYPE$LANG" ] || export LC_CTYPE=C.UTF-8
-                    exec "$java" %s "$@"
+                    exec "$java" %s -cp "$jars" %s "$@"
                     """
                             .formatted(
                                     MARK,
                                     tool,
-                                    tool,
+                                    generation.getFileName(),
+                                    quoted(file.getParent().toString()),
                                     quoted(lib.toString()),
-                                    java,
-                                    tool,
                                     String.join(
-                                                    " ",
-                                                    words.stream()
-                                                            .map(Launcher::quoted)
-                                                            .toList())
-                                            .replace(quoted(lib + "/"), "$lib/"));
+                                            ":",
+                                            program.jars().stream()
+                                                    .map(jar -> "$lib/jars/" + jar.getFileName())
+                                                    .toList()),
+                                    quoted(Program.JAVA_HOME.resolve("bin/java").toString()),
+                                    String.join(
+                                            " ",
+                                            options.stream()
+                                                    .map(option -> below(lib, option))
+                                                    .toList()),
+                                    program.mainClass());
             try {
                 Files.deleteIfExists(next());
                 Files.writeString(next(), text, StandardOpenOption.CREATE_NEW);
@@ -452,7 +498,7 @@ class Install extends Tool {
         }
 
         /** The new command while it is being written. */
-        Path next() {
+        private Path next() {
             return file.resolveSibling("." + file.getFileName() + ".new");
         }
 
@@ -465,6 +511,11 @@ class Install extends Tool {
             return Path.of(line.group(1).replaceAll("^'|'$", ""));
         }
 
+        /** For a shell, with {@code $lib} for the folder: that one line then says where the command's files are. */
+        private static String below(Path lib, String word) {
+            return word.contains(lib + "/") ? "\"" + word.replace(lib + "/", "$lib/") + "\"" : quoted(word);
+        }
+
         /** For a shell. */
         private static String quoted(String word) {
             return word.matches("[\\w@%+=:,./-]+") ? word : "'" + word.replace("'", "'\\''") + "'";
@@ -473,8 +524,8 @@ class Install extends Tool {
 
     /**
      * The folder of jars, each there once however many commands use it, and of each command's generations: numbered
-     * folders with its archive and the list of its jars, which is written last. A generation that is replaced stays until
-     * the next one comes, for the processes that run from it.
+     * folders with its archive and the list of its jars, which is written last. The generation that the command starts stays,
+     * and the one before it, for the processes that run from it.
      */
     private static final class Store implements AutoCloseable {
         private static final Path LISTED = Path.of("jars");
@@ -484,8 +535,8 @@ class Install extends Tool {
         private Store(Path lib, FileChannel channel) throws IOException {
             this.lib = lib;
             this.channel = channel;
-            Files.createDirectories(lib.resolve("jars"));
-            Files.createDirectories(lib.resolve("tools"));
+            makeFolder(lib.resolve("jars"));
+            makeFolder(lib.resolve("tools"));
         }
 
         /** Opens it when no other install has it open. */
@@ -493,7 +544,7 @@ class Install extends Tool {
             Path file = lib.resolve("lock");
             boolean waiting = false;
             while (true) {
-                Files.createDirectories(lib);
+                makeFolder(lib);
                 FileChannel channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
                 Object opened = key(file);
                 // Who has removed the last command has removed this file, too: then it locks nothing.
@@ -509,6 +560,16 @@ class Install extends Tool {
             }
         }
 
+        /** One that everybody may read, whatever the umask is, unless it is there already. */
+        static Path makeFolder(Path folder) throws IOException {
+            if (!Files.isDirectory(folder)) {
+                makeFolder(folder.getParent());
+                Files.createDirectory(folder);
+                Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString("rwxr-xr-x"));
+            }
+            return folder;
+        }
+
         private static Object key(Path file) throws IOException {
             try {
                 return Files.readAttributes(file, BasicFileAttributes.class).fileKey();
@@ -522,7 +583,7 @@ class Install extends Tool {
             byte[] bytes = archivable(jar, classPath);
             String stem = jar.getFileName().toString().replaceAll("\\.jar$", "");
             Path kept = lib.resolve("jars").resolve(stem + "-" + digest(bytes) + ".jar");
-            if (!Files.exists(kept) || Files.size(kept) != bytes.length) {
+            if (!Files.exists(kept) || !Arrays.equals(Files.readAllBytes(kept), bytes)) {
                 Path next = lib.resolve("jars/new");
                 Files.write(next, bytes);
                 Files.setPosixFilePermissions(next, PosixFilePermissions.fromString("rw-r--r--"));
@@ -595,10 +656,16 @@ class Install extends Tool {
             }
         }
 
-        Path newGeneration(String tool) throws IOException {
+        Path newGeneration(Launcher launcher) throws IOException {
             int newest =
-                    generations(tool).stream().mapToInt(Store::number).max().orElse(0);
-            return Files.createDirectories(lib.resolve("tools").resolve(tool).resolve(String.valueOf(newest + 1)));
+                    generations(launcher).stream().mapToInt(Store::number).max().orElse(0);
+            return makeFolder(folder(launcher).resolve(String.valueOf(newest + 1)));
+        }
+
+        /** Where a command has its generations; two of one name in two folders have two. */
+        private Path folder(Launcher launcher) {
+            byte[] path = launcher.file().toString().getBytes(StandardCharsets.UTF_8);
+            return lib.resolve("tools").resolve(launcher.file().getFileName() + "-" + digest(path));
         }
 
         /** Notes which jars it needs. */
@@ -612,19 +679,22 @@ class Install extends Tool {
             return Files.exists(generation.resolve(LISTED));
         }
 
-        /** Deletes what nothing needs. @param kept how many of the tool's complete generations stay */
-        void sweep(String tool, int kept) throws IOException {
-            List<Path> complete = generations(tool).stream()
+        /** Deletes what nothing needs: all of this command's, when it is not there, and jars that no command has. */
+        void sweep(Launcher launcher) throws IOException {
+            int current = launcher.generation();
+            int before = generations(launcher).stream()
                     .filter(Store::isComplete)
-                    .sorted(Comparator.comparing(Store::number).reversed())
-                    .limit(kept)
-                    .toList();
-            for (Path generation : generations(tool)) {
-                if (!complete.contains(generation)) {
+                    .mapToInt(Store::number)
+                    .filter(number -> number < current)
+                    .max()
+                    .orElse(0);
+            for (Path generation : generations(launcher)) {
+                int number = number(generation);
+                if (number == 0 || number != current && number != before) {
                     delete(generation);
                 }
             }
-            deleteIfEmpty(lib.resolve("tools").resolve(tool));
+            deleteIfEmpty(folder(launcher));
             TreeSet<String> needed = new TreeSet<>();
             for (Path other : list(lib.resolve("tools"))) {
                 for (Path generation : list(other)) {
@@ -640,8 +710,8 @@ class Install extends Tool {
             }
         }
 
-        private List<Path> generations(String tool) throws IOException {
-            Path all = lib.resolve("tools").resolve(tool);
+        private List<Path> generations(Launcher launcher) throws IOException {
+            Path all = folder(launcher);
             return Files.exists(all) ? list(all) : List.of();
         }
 
@@ -693,7 +763,7 @@ class Install extends Tool {
 
     // --- the rehearsal
 
-    /** AWS, the metadata service and etcd on loopback, as far as a rehearsal needs them: every answer is a good one. */
+    /** AWS, the metadata service, Docker and etcd on loopback, as far as a rehearsal needs them: every answer is a good one. */
     private static final class StandIns implements AutoCloseable {
         private static final String SELF = "i-0a0a0a0a0a0a0a0a0";
         private static final String OTHER = "i-0b0b0b0b0b0b0b0b0";
@@ -794,7 +864,7 @@ class Install extends Tool {
                             key.toString(),
                             "-storepass",
                             PASSWORD),
-                    "nothing");
+                    null);
             KeyStore own = KeyStore.getInstance(key.toFile(), PASSWORD.toCharArray());
             KeyStore trusted = KeyStore.getInstance(
                     Program.JAVA_HOME.resolve("lib/security/cacerts").toFile(), PASSWORD.toCharArray());
@@ -881,7 +951,7 @@ class Install extends Tool {
             }
         }
 
-        /** Runs it to its end, which comes by SIGTERM when it has said {@code last}. */
+        /** Runs it to its end, which comes by SIGTERM when it has said {@code last}, if that is not null. */
         void run(List<String> line, String last) throws IOException, InterruptedException {
             ProcessBuilder builder =
                     new ProcessBuilder(line).directory(folder.toFile()).redirectErrorStream(true);
@@ -900,7 +970,7 @@ class Install extends Tool {
                 for (String text = out.readLine(); text != null; text = out.readLine()) {
                     said.add(text);
                     Log.of("rehearsal").debug(text);
-                    if (text.contains(last)) {
+                    if (last != null && text.contains(last)) {
                         // Process.destroy would close what it says after that.
                         process.toHandle().destroy();
                     }

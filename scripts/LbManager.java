@@ -250,6 +250,9 @@ class LbManager extends Tool {
     private static final Duration LAST_WORDS = Duration.ofSeconds(10);
     private static final Duration FIRST_LOOK = Duration.ofMillis(250);
     private static final Duration LAST_LOOK = Duration.ofSeconds(5);
+    /** How long more of a burst is waited for. */
+    private static final Duration BURST = Duration.ofMillis(40);
+
     private static final int SOMETHING = 2;
     /** What is remembered in place of a cluster's id as long as nobody has accepted its reset. */
     private static final String RESET_OF = "reset of ";
@@ -1155,6 +1158,9 @@ class LbManager extends Tool {
 
         private boolean working;
         private boolean again;
+        /** How often something has changed since the step that is under way began. */
+        private int woken;
+
         private ScheduledFuture<?> alarm;
         private int changes;
         private volatile Plan plan = new Plan(Set.of(), Set.of(), Set.of(), null);
@@ -1218,6 +1224,9 @@ class LbManager extends Tool {
 
         /** Something has changed. Begins at once, or when what is under way is done; what AWS throttles waits. */
         void wake() {
+            synchronized (this) {
+                woken++;
+            }
             Failure problem = trouble.now();
             if (problem == null || !problem.isTransient()) {
                 go();
@@ -1253,7 +1262,19 @@ class LbManager extends Tool {
         private synchronized boolean goesOn() {
             working = again;
             again = false;
+            woken = 0;
             return working;
+        }
+
+        /** Where changes come faster than AWS answers, more are on their way: they are one call together. */
+        private void gather() {
+            boolean burst;
+            synchronized (this) {
+                burst = woken > 1;
+            }
+            if (burst) {
+                restUntilStop(BURST);
+            }
         }
 
         private void work() {
@@ -1261,6 +1282,7 @@ class LbManager extends Tool {
                 try {
                     if (acting) {
                         step();
+                        gather();
                     }
                 } catch (Failure f) {
                     failed(f);

@@ -12,6 +12,7 @@ import io.github.rollcall.AwsCall;
 import io.github.rollcall.AwsOptions;
 import io.github.rollcall.ClassicLoadBalancer;
 import io.github.rollcall.Exit;
+import io.github.rollcall.Failure;
 import io.github.rollcall.LoadBalancer;
 import io.github.rollcall.Log;
 import io.github.rollcall.LogOptions;
@@ -20,6 +21,7 @@ import io.github.rollcall.MemberHealth;
 import io.github.rollcall.TargetGroup;
 import io.github.rollcall.Tool;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -53,18 +55,40 @@ class DrainNode extends Tool {
 
     @Override
     public Integer call() throws InterruptedException {
-        long end = System.nanoTime() + timeout.toNanos();
-        boolean drained = true;
-        for (Map.Entry<String, LoadBalancer> balancer : balancers().entrySet()) {
-            for (MemberHealth health : balancer.getValue().health()) {
-                if (health.member().id().equals(id) && health.isRegistered()) {
-                    balancer.getValue().deregister(List.of(health.member()));
-                    Log.of(balancer.getKey()).info("deregistered", "member", health.member());
-                    drained &= awaitDrained(balancer.getKey(), balancer.getValue(), health.member(), end);
-                }
+        Map<String, LoadBalancer> all = balancers();
+        List<Map.Entry<String, Member>> left = new ArrayList<>();
+        int worst = Exit.OK;
+        // Out of all of them first: they drain at the same time.
+        for (Map.Entry<String, LoadBalancer> balancer : all.entrySet()) {
+            try {
+                left.addAll(leave(balancer.getKey(), balancer.getValue()));
+            } catch (Failure f) {
+                Log.of(balancer.getKey()).error(f.getMessage());
+                worst = Math.max(worst, f.exit());
             }
         }
-        return drained ? Exit.OK : Exit.TEMPORARY;
+        if (left.isEmpty() && worst == Exit.OK) {
+            throw new Failure(Exit.CONFIG, id + " is in no load balancer of this region");
+        }
+        long end = System.nanoTime() + timeout.toNanos();
+        for (Map.Entry<String, Member> one : left) {
+            if (!awaitDrained(one.getKey(), all.get(one.getKey()), one.getValue(), end)) {
+                worst = Math.max(worst, Exit.TEMPORARY);
+            }
+        }
+        return worst;
+    }
+
+    private List<Map.Entry<String, Member>> leave(String name, LoadBalancer balancer) {
+        List<Member> members = balancer.health().stream()
+                .filter(health -> health.member().id().equals(id) && health.isRegistered())
+                .map(MemberHealth::member)
+                .toList();
+        if (!members.isEmpty()) {
+            balancer.deregister(members);
+        }
+        members.forEach(member -> Log.of(name).info("deregistered", "member", member));
+        return members.stream().map(member -> Map.entry(name, member)).toList();
     }
 
     private static boolean awaitDrained(String name, LoadBalancer balancer, Member member, long end)

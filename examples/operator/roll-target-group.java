@@ -32,8 +32,7 @@ import software.amazon.awssdk.services.elasticloadbalancingv2.ElasticLoadBalanci
         name = "roll-target-group",
         description = {
             "Runs COMMAND for each member of a target group, one at a time, while it is out of the group: with {} in"
-                    + " place of its id, such as ssh {} systemctl restart app. Stops at the first that fails, which"
-                    + " stays out.",
+                    + " place of its id. Stops at the first that fails, which stays out.",
         })
 class RollTargetGroup extends Tool {
     @Parameters(index = "0", paramLabel = "TARGET_GROUP", description = "Its name or ARN.")
@@ -57,10 +56,13 @@ class RollTargetGroup extends Tool {
     }
 
     @Override
-    public Integer call() throws InterruptedException, IOException {
+    public Integer call() throws InterruptedException {
         TargetGroup balancer =
                 TargetGroup.find(aws.client(ElasticLoadBalancingV2Client.builder()), TargetGroup.Ref.parse(group));
         List<MemberHealth> all = balancer.health();
+        if (all.isEmpty()) {
+            throw new Failure(Exit.CONFIG, group + " has no members");
+        }
         for (MemberHealth other : all) {
             if (other.state() != State.IN_SERVICE) {
                 throw new Failure(
@@ -74,10 +76,9 @@ class RollTargetGroup extends Tool {
             List<String> words = command.stream()
                     .map(word -> word.replace("{}", member.id()))
                     .toList();
-            int code = new ProcessBuilder(words).inheritIO().start().waitFor();
-            if (code != 0) {
-                throw new Failure(
-                        Exit.TEMPORARY, words + " ended with " + code + ": " + member + " stays out of " + group);
+            String problem = run(words);
+            if (problem != null) {
+                throw new Failure(Exit.TEMPORARY, words + " " + problem + ": " + member + " stays out of " + group);
             }
             balancer.register(List.of(member));
             await(balancer, member, "in service", health -> health.state() == State.IN_SERVICE);
@@ -85,12 +86,24 @@ class RollTargetGroup extends Tool {
         return Exit.OK;
     }
 
+    /** Null when it has done its work. */
+    private static String run(List<String> words) throws InterruptedException {
+        try {
+            int code = new ProcessBuilder(words).inheritIO().start().waitFor();
+            return code == 0 ? null : "ended with " + code;
+        } catch (IOException e) {
+            return "cannot be started";
+        }
+    }
+
     private void await(LoadBalancer balancer, Member member, String what, Predicate<MemberHealth> condition)
             throws InterruptedException {
         long end = System.nanoTime() + timeout.toNanos();
         while (!condition.test(balancer.health(member))) {
             if (System.nanoTime() - end > 0) {
-                throw new Failure(Exit.TEMPORARY, member + " is not " + what + " in time; nobody else was touched");
+                throw new Failure(
+                        Exit.TEMPORARY,
+                        member + " is not " + what + " in time, and is left so; the others are as they were");
             }
             Thread.sleep(1_000);
         }

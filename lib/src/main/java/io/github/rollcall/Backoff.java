@@ -26,4 +26,14 @@ public record Backoff(Duration base, Duration cap) {
         long ceiling = Math.min(cap.toMillis(), base.toMillis() << doublings);
         return Duration.ofMillis((long) (random.getAsDouble() * (ceiling + 1)));
     }
+
+    /** Waits. @throws Failure when the thread is interrupted */
+    static void sleep(Duration time) {
+        try {
+            Thread.sleep(time.toMillis());
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new Failure(Exit.TEMPORARY, "interrupted", e);
+        }
+    }
 }

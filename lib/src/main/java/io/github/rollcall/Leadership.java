@@ -65,7 +65,7 @@ public final class Leadership {
                 }
             } catch (Failure f) {
                 trouble.failed(f);
-                sleep(Backoff.DEFAULT.delay(trouble.times()));
+                Backoff.sleep(Backoff.DEFAULT.delay(trouble.times()));
             }
         }
     }
@@ -166,14 +166,14 @@ public final class Leadership {
                     return;
                 }
                 trouble.over();
-                sleep(ttl.dividedBy(3));
+                Backoff.sleep(ttl.dividedBy(3));
             } catch (Failure f) {
                 if (!f.isTransient()) {
                     trouble.failed(f);
                     return;
                 }
                 trouble.failed(f);
-                sleep(ttl.dividedBy(20));
+                Backoff.sleep(ttl.dividedBy(20));
             }
         }
     }
@@ -232,14 +232,5 @@ public final class Leadership {
 
     private static long revisionOf(JsonObject answer) {
         return answer.getAsJsonObject("header").get("revision").getAsLong();
-    }
-
-    private static void sleep(Duration time) {
-        try {
-            Thread.sleep(time.toMillis());
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            throw new Failure(Exit.TEMPORARY, "interrupted", e);
-        }
     }
 }

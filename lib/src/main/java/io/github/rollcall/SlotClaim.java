@@ -270,17 +270,8 @@ public final class SlotClaim {
                     throw f;
                 }
                 Log.of("slot").debug(f.getMessage() + "; trying again");
-                sleep(pause);
+                Backoff.sleep(pause);
             }
-        }
-    }
-
-    private static void sleep(Duration time) {
-        try {
-            Thread.sleep(time.toMillis());
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-            throw new Failure(Exit.TEMPORARY, "interrupted", e);
         }
     }
 }

@@ -10,6 +10,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.List;
+import java.util.stream.Stream;
 import org.awaitility.Awaitility;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -61,7 +62,8 @@ class BootstrapTest {
 
     private String copyOf(String repository) throws Exception {
         Path copy = folder.resolve("repository");
-        shell("cp -al '" + repository + "' '" + copy + "' 2>/dev/null || cp -r '" + repository + "' '" + copy + "'");
+        shell("cp -al '" + repository + "' '" + copy + "' 2>/dev/null || { rm -rf '" + copy + "'; cp -r '" + repository
+                + "' '" + copy + "'; }");
         return copy.toString();
     }
 
@@ -128,10 +130,14 @@ class BootstrapTest {
 
     @Test
     void aWordOfJbangsOwnCommandsIsNotTakenForAnAlias() {
-        Run run = jbang(ToolRunner.root(), "alias", "add", "--name", "elb-presence")
+        Path catalog = folder.resolve("jbang-catalog.json");
+        String script = ToolRunner.root().resolve("scripts/ElbPresence.java").toString();
+
+        Run run = jbang(ToolRunner.root(), "alias", "add", "-f", catalog.toString(), "--name", "elb-presence", script)
                 .run();
 
-        assertThat(run.errWithBuilding()).doesNotContain("Invalid alias name");
+        assertThat(run.exit()).as("%s", run).isZero();
+        assertThat(catalog).content().contains("\"elb-presence\": {");
     }
 
     @Test
@@ -173,6 +179,17 @@ class BootstrapTest {
     }
 
     @Test
+    void theLibraryIsTheSameBytesWhereverItIsBuilt() {
+        Path own = ToolRunner.root().resolve("lib/target/rollcall-0.1.0.jar");
+        assumeTrue(Files.exists(own), "Maven has not packaged it here");
+
+        jbang(ToolRunner.root(), "elb-presence", "--version").run();
+
+        assertThat(Path.of(realRepository(), "io/github/rollcall/rollcall/0.1.0/rollcall-0.1.0.jar"))
+                .hasSameBinaryContentAs(own);
+    }
+
+    @Test
     void aLibraryThatDoesNotCompileIsToldWithMavensWords() throws Exception {
         Path clone = clone("clone");
         Files.writeString(
@@ -187,12 +204,16 @@ class BootstrapTest {
         assertThat(run.out()).isEmpty();
     }
 
-    @Test
-    void aSecondStartNeedsNoNetworkAndNoMaven() throws Exception {
-        ToolRunner.tool("elb-presence");
+    private static void assumeNetworksCanBeMade() throws IOException, InterruptedException {
         boolean canUnshare =
                 new ProcessBuilder("unshare", "-rn", "true").start().waitFor() == 0;
         assumeTrue(canUnshare, "no network namespace can be made here");
+    }
+
+    @Test
+    void aSecondStartNeedsNoNetworkAndNoMaven() throws Exception {
+        ToolRunner.tool("elb-presence");
+        assumeNetworksCanBeMade();
         Path noMaven = pathWithout("mvn");
 
         Run run = ToolRunner.command(
@@ -298,8 +319,33 @@ class BootstrapTest {
         }
     }
 
+    /** Where one is, it is used as it is. */
+    private static void assumeNoJbangIsInstalled() {
+        assumeTrue(
+                Stream.of(System.getenv("PATH").split(":")).noneMatch(dir -> Files.exists(Path.of(dir, "jbang"))),
+                "a jbang is installed here");
+    }
+
+    @Test
+    void aJarThatCannotBeFetchedIs69AndNotACodeThatTheToolHas() throws Exception {
+        assumeNoJbangIsInstalled();
+        assumeNetworksCanBeMade();
+        String repository = copyOf(realRepository());
+        shell("rm -rf '" + repository + "/info/picocli'");
+
+        Run run = ToolRunner.command("unshare", "-rn")
+                .args(ToolRunner.root().resolve("jbang").toString(), "clustercron", "elb", "web")
+                .env("JBANG_REPO", repository)
+                .env("JBANG_DIR", folder.resolve("jbang").toString())
+                .run();
+
+        assertThat(run.exit()).as("%s", run).isEqualTo(69);
+        assertThat(run.errWithBuilding()).contains("Could not resolve dependencies");
+    }
+
     @Test
     void aBuildWaitsForAnotherJbangsAlsoWithoutAnAlias() throws Exception {
+        assumeNoJbangIsInstalled();
         Path script = Files.writeString(
                 folder.resolve("Hi.java"),
                 """

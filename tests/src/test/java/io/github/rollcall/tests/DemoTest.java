@@ -51,7 +51,7 @@ class DemoTest {
 
     @Test
     void everyPartShowsWhatTheServersSay() {
-        demo = ToolRunner.tool("demo").args("--step").startWithOpenInput();
+        demo = ToolRunner.tool("demo").args("--step", "--stay").startWithOpenInput();
 
         awaitPart(1);
         Moto aws = Moto.at(URI.create(exported("AWS_ENDPOINT_URL")));
@@ -98,21 +98,33 @@ class DemoTest {
         List<ProcessHandle> started = demo.handle().descendants().toList();
         assertThat(started).isNotEmpty();
         demo.type("\n");
+        awaitOutput("Ctrl-C, or Enter, ends the demo and removes everything.");
+        String staying = shown("What next");
+        assertThat(staying).contains("export AWS_ENDPOINT_URL=" + exported("AWS_ENDPOINT_URL"));
+        assertThat(aws.members("web")).hasSize(2);
+        assertThat(etcd.members().members()).hasSize(3);
+        demo.type("\n");
         assertThat(demo.exit()).as("%s", demo).isZero();
-        assertThat(demo.out()).contains("README.md").doesNotContain("\033", "did not go as it should");
+        assertThat(demo.out()).doesNotContain("\033", "did not go as it should");
         assertNothingIsLeft(started);
     }
 
     @Test
-    void afterCtrlCInTheMiddleNothingIsLeft() {
-        demo = ToolRunner.tool("demo").start();
+    void inATerminalItIsColouredAndAfterCtrlCNothingIsLeft() {
+        // One that does not know its size, as a serial console.
+        String command = "stty rows 0 cols 0; exec " + ToolRunner.root().resolve("jbang") + " demo";
+        demo = ToolRunner.command("script", "-qefc", command, "/dev/null")
+                .env("TERM", "xterm")
+                .startWithOpenInput();
         awaitOutput("verdict new");
         List<ProcessHandle> started = demo.handle().descendants().toList();
+        assertThat(started).hasSizeGreaterThan(1);
 
-        demo.signal("INT");
+        // What the terminal does with Ctrl-C.
+        demo.type("\003");
 
         assertThat(demo.exit()).as("%s", demo).isZero();
-        assertThat(started).isNotEmpty();
+        assertThat(demo.out()).contains("\033[1;36mThe scene\033[0m").doesNotContain("defect");
         assertNothingIsLeft(started);
     }
 
@@ -129,13 +141,17 @@ class DemoTest {
                 .env("XDG_CACHE_HOME", Objects.requireNonNullElse(System.getenv("XDG_CACHE_HOME"), home + "/.cache"))
                 .env("JBANG_DIR", Objects.requireNonNullElse(System.getenv("JBANG_DIR"), home + "/.jbang"))
                 .start();
+        awaitOutput("verdict new");
+        List<ProcessHandle> started = demo.handle().descendants().toList();
+        assertThat(started).hasSizeGreaterThan(1);
 
         Awaitility.await("the end").atMost(PATIENCE).until(() -> !demo.isAlive());
 
         assertThat(demo.exit()).as("%s", demo).isZero();
         assertThat(shown("etcd-presence: ")).contains("left out: Docker needs root, and this is nobody");
         assertThat(shown("lbmanager: ")).contains("lbmanager: ready").doesNotContain("left out");
-        assertNothingIsLeft(List.of());
+        assertThat(shown("What next")).contains("README.md");
+        assertNothingIsLeft(started);
     }
 
     private void assertNothingIsLeft(List<ProcessHandle> started) {

@@ -15,6 +15,8 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -66,6 +68,24 @@ class ExamplesTest extends ElbPresenceScene {
 
         assertThat(run.exit()).as("%s", run).isZero();
         assertThat(run.out() + run.err()).isEmpty();
+    }
+
+    @ParameterizedTest
+    @MethodSource("units")
+    void theToolHasTheOptionsThatAUnitGivesIt(Path unit) throws IOException {
+        Matcher line = Pattern.compile("/opt/rollcall/jbang ([a-z-]+)((?: (?!--? )[^\\s;&|'\\\\]+)*)")
+                .matcher(Files.readString(unit)
+                        .replaceAll("(?m)^#.*", "")
+                        .replace("$PRESENCE", "--all --host-ip 10.0.1.7")
+                        .replace("${KEY}", "elb/us-east-1/web/multiple"));
+
+        assertThat(line.find()).isTrue();
+        do {
+            Run help = ToolRunner.installed(line.group(1))
+                    .args((line.group(2) + " --help").strip().split(" "))
+                    .run();
+            assertThat(help.exit()).as("%s", help).isZero();
+        } while (line.find());
     }
 
     @ParameterizedTest
@@ -167,8 +187,9 @@ class ExamplesTest extends ElbPresenceScene {
                 ? System.getenv("JBANG_REPO")
                 : System.getProperty("user.home") + "/.m2/repository";
         Files.createDirectories(repository.getParent());
-        String give = "cp -al \"$1\" \"$2\" 2>/dev/null || cp -r \"$1\" \"$2\"; rm -rf \"$2/io/github/rollcall\";"
-                + " find \"$3\" -type d -exec chown 65534:65534 {} +; chmod 755 \"$3\"";
+        String give =
+                "cp -al \"$1\" \"$2\" 2>/dev/null || { rm -rf \"$2\"; cp -r \"$1\" \"$2\"; }; rm -rf \"$2/io/github/rollcall\";"
+                        + " find \"$3\" -type d -exec chown 65534:65534 {} +; chmod 755 \"$3\"";
         assertThat(new ProcessBuilder("sh", "-c", give, "sh", real, repository.toString(), folder.toString())
                         .inheritIO()
                         .start()

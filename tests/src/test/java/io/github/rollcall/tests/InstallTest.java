@@ -41,7 +41,11 @@ class InstallTest {
     @BeforeAll
     static void installTwo() throws IOException {
         Files.setPosixFilePermissions(shared, PosixFilePermissions.fromString("rwxr-xr-x"));
-        Run run = install("clustercron", "elb-presence", "--to", bin(shared).toString());
+        // The commands are for all users, whatever root's umask is.
+        Run run = ToolRunner.tool("install")
+                .under("sh", "-c", "umask 077; exec \"$@\"", "sh")
+                .args("clustercron", "elb-presence", "--to", bin(shared).toString())
+                .run();
         assertThat(run.exit()).as("%s", run).isZero();
         assertThat(run.out()).isEmpty();
         assertThat(run.err()).doesNotContain("warning");
@@ -61,11 +65,32 @@ class InstallTest {
 
     /** A copy of both commands, to be damaged. */
     private void copy() {
-        assertThat(ToolRunner.command("sh", "-c", "cp -a \"$0\"/. \"$1\" && sed -i \"s|$0|$1|\" \"$1\"/bin/*")
+        assertThat(ToolRunner.command(
+                                "sh",
+                                "-c",
+                                """
+                                cp -a "$0"/. "$1" && sed -i "s|$0|$1|" "$1"/bin/* || exit
+                                cd "$1"/lib/rollcall/tools && for tool in *-*; do
+                                  name=${tool%-*}
+                                  new=$name-$(printf %s "$1/bin/$name" | sha256sum | cut -c1-12)
+                                  mv "$tool" "$new" && sed -i "s|$tool|$new|" "$1/bin/$name" || exit
+                                done
+                                """)
                         .args(shared.toString(), folder.toString())
                         .run()
                         .exit())
                 .isZero();
+    }
+
+    /** Where a command has its generations. */
+    private static Path generations(Path folder, String tool) {
+        try (Stream<Path> all = Files.list(lib(folder).resolve("tools"))) {
+            return all.filter(path -> path.getFileName().toString().matches(tool + "-[0-9a-f]{12}"))
+                    .findFirst()
+                    .orElseThrow();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     private static List<Path> files(Path folder) {
@@ -77,7 +102,7 @@ class InstallTest {
     }
 
     private static Path archive(Path folder, String tool) {
-        return files(lib(folder).resolve("tools").resolve(tool)).stream()
+        return files(generations(folder, tool)).stream()
                 .filter(file -> file.endsWith("archive"))
                 .findFirst()
                 .orElseThrow();
@@ -285,13 +310,12 @@ class InstallTest {
 
     @Test
     @Tag("once")
-    void anUpgradeIsAtomicAlsoWhereOthersWereKilled() {
+    void anUpgradeIsAtomicAlsoWhereOthersWereKilledOrFailed() throws IOException {
         copy();
-        Path tool = lib(folder).resolve("tools/clustercron");
-        int generation = 2;
+        Path tool = generations(folder, "clustercron");
         for (String reached : List.of("rehearsal/trust", "archive")) {
             Run killed = upgrade();
-            Path sign = tool.resolve(generation++ + "/" + reached);
+            Path sign = tool.resolve("2/" + reached);
             await(sign + " is there").until(() -> Files.exists(sign) || !killed.isAlive());
             assertThat(killed.isAlive()).as("%s", killed).isTrue();
             killed.signal("KILL").exit();
@@ -301,6 +325,13 @@ class InstallTest {
                             process -> process.info().commandLine().orElse("").contains(tool + "/")));
             assertTellsItsVersion(version(folder));
         }
+
+        Path inTheWay = Files.createDirectories(bin(folder).resolve(".clustercron.new/full"));
+        Run failed = upgrade();
+        assertThat(failed.exit()).as("%s", failed).isEqualTo(78);
+        assertThat(tool.toFile().list()).containsExactly("1");
+        assertTellsItsVersion(version(folder));
+        Files.delete(inTheWay);
 
         Run upgrade = upgrade();
         int runs = 0;
@@ -314,9 +345,8 @@ class InstallTest {
         assertTellsItsVersion(version(folder));
         assertThat(tool.toFile().list())
                 .as("the new one, and the one before for what still runs")
-                .containsExactlyInAnyOrder("1", String.valueOf(generation));
-        assertThat(tool.resolve(String.valueOf(generation)).toFile().list())
-                .containsExactlyInAnyOrder("archive", "jars");
+                .containsExactlyInAnyOrder("1", "2");
+        assertThat(tool.resolve("2").toFile().list()).containsExactlyInAnyOrder("archive", "jars");
         assertThat(lib(folder).resolve("jars/new")).doesNotExist();
         assertThat(bin(folder).toFile().list()).containsExactlyInAnyOrder("clustercron", "elb-presence");
     }
@@ -330,19 +360,39 @@ class InstallTest {
     @Test
     @Tag("once")
     void twoAtOnceWaitForEachOther() {
-        List<Run> runs = Stream.of(List.of("clustercron"), List.of("clustercron"), List.of("--remove", "elb-presence"))
-                .map(args -> ToolRunner.tool("install")
-                        .args(args.toArray(new String[0]))
-                        .args("--to", bin(folder).toString())
-                        .start())
-                .toList();
-
+        List<Run> runs = List.of(upgrade(), remove("elb-presence"));
         assertThat(runs).allSatisfy(run -> assertThat(run.exit()).as("%s", run).isZero());
         assertTellsItsVersion(version(folder));
-        assertThat(install("--remove", "clustercron", "--to", bin(folder).toString())
-                        .exit())
-                .isZero();
+
+        Run upgrade = upgrade().says("recording what it loads");
+        Run remove = remove("clustercron");
+
+        assertThat(remove.exit()).as("%s", remove).isZero();
+        assertThat(upgrade.exit()).as("%s", upgrade).isZero();
+        assertThat(files(folder)).isEmpty();
         assertThat(lib(folder)).doesNotExist();
+    }
+
+    private Run remove(String tool) {
+        return ToolRunner.tool("install")
+                .args("--remove", tool, "--to", bin(folder).toString())
+                .start();
+    }
+
+    @Test
+    @Tag("once")
+    void aJarThatIsMissingIsSaidAndIsNotTheCodeOfATool() throws IOException {
+        copy();
+        Path jar = files(lib(folder).resolve("jars")).stream()
+                .filter(file -> file.getFileName().toString().startsWith("picocli"))
+                .findFirst()
+                .orElseThrow();
+        Files.delete(jar);
+
+        Run run = version(folder);
+
+        assertThat(run.exit()).isEqualTo(69);
+        assertThat(run.err()).isEqualTo("clustercron: error: cannot read " + jar + ": install clustercron again\n");
     }
 
     @ParameterizedTest

@@ -85,6 +85,9 @@ class OperatorTest {
         assertThat(run.err())
                 .contains("elb/" + web + ": deregistered", "elb/" + web + ": drained")
                 .contains("tg/" + api + ": drained member=" + ids.get(0) + ":8080");
+        Run again = script("drain-node.java", ids.get(0)).run();
+        assertThat(again.exit()).as("%s", again).isEqualTo(78);
+        assertThat(again.err()).contains(ids.get(0) + " is in no load balancer");
     }
 
     @Test
@@ -119,11 +122,11 @@ class OperatorTest {
         String api = moto.targetGroup(TargetTypeEnum.INSTANCE);
         registerTargets(api, ids);
 
-        Run run = script("roll-target-group.java", api, "false", "{}").run();
+        Run run = script("roll-target-group.java", api, "no-such-command", "{}").run();
 
         assertThat(run.exit()).as("%s", run).isEqualTo(75);
         assertThat(moto.targets(api)).hasSize(1);
-        assertThat(run.err()).contains("ended with 1").contains("stays out of " + api);
+        assertThat(run.err()).contains("cannot be started").contains("stays out of " + api);
     }
 
     @Test
