@@ -64,26 +64,39 @@ class LbManagerBench {
     private final Measurements measured = new Measurements();
     private final Measurements atRest = new Measurements();
 
+    /** Of its parts those that {@code ROLLCALL_BENCH_PARTS} names, else all. */
     public static void main(String... args) throws Exception {
         int runs = args.length == 2 ? Integer.parseInt(args[1]) : 5;
+        List<String> parts = List.of(System.getenv()
+                .getOrDefault("ROLLCALL_BENCH_PARTS", "speed,once,rest,faults")
+                .split(","));
         LbManagerBench bench = new LbManagerBench();
-        for (int run = -1; run < runs; run++) {
-            for (boolean slow : new boolean[] {false, true}) {
-                bench.measure(slow, run < 0 ? new Measurements() : bench.measured);
+        if (parts.contains("speed")) {
+            for (int run = -1; run < runs; run++) {
+                for (boolean slow : new boolean[] {false, true}) {
+                    bench.measure(slow, run < 0 ? new Measurements() : bench.measured);
+                }
             }
+            bench.measureShell();
+            System.out.printf("lbmanager, %d runs in turn after one that does not count%n%s%n", runs, bench.measured);
         }
-        bench.measureShell();
-        for (int run = -1; run < runs; run++) {
-            bench.measureOnce(run < 0 ? new Measurements() : bench.once);
+        if (parts.contains("once")) {
+            for (int run = -1; run < runs; run++) {
+                bench.measureOnce(run < 0 ? new Measurements() : bench.once);
+            }
+            System.out.printf("--once, where one member has to be put in%n%s%n", bench.once);
         }
-        System.out.printf("lbmanager, %d runs in turn after one that does not count%n%s", runs, bench.measured);
-        System.out.printf("%n--once, where one member has to be put in%n%s", bench.once);
-        for (int balancers : new int[] {10, 100, 1_000}) {
-            bench.measureRest(balancers, false);
+        if (parts.contains("rest")) {
+            for (int balancers : new int[] {10, 100, 1_000}) {
+                bench.measureRest(balancers, false);
+            }
+            bench.measureRest(1_000, true);
+            System.out.printf(
+                    "at rest, load balancers of 100 members, each figure of one --resync%n%s%n", bench.atRest);
         }
-        bench.measureRest(1_000, true);
-        System.out.printf("%nat rest, load balancers of 100 members, each figure of one --resync%n%s", bench.atRest);
-        System.out.printf("%nunder faults, --resync 10s%n%s", new Faults().measure());
+        if (parts.contains("faults")) {
+            System.out.printf("under faults, --resync 10s%n%s", new Faults().measure());
+        }
         System.exit(0);
     }
 
@@ -181,7 +194,7 @@ class LbManagerBench {
         putToVisible(slow, into);
     }
 
-    /** One key after the other, each when the one before is there. */
+    /** One key after the other, slowly enough for --aws-rate. */
     private void putToVisible(boolean slow, Measurements into) throws Exception {
         try (EtcdServer etcd = EtcdServer.start();
                 StandInElb aws = StandInElb.start()) {
@@ -193,6 +206,7 @@ class LbManagerBench {
                 run.says("ready");
                 for (int i = 1; i <= 200; i++) {
                     String id = member(i);
+                    Thread.sleep(50);
                     long start = System.nanoTime();
                     etcd.put(key(name(0), id), "");
                     aws.await(() -> aws.has(name(0), id));
@@ -374,12 +388,12 @@ class LbManagerBench {
                     "the load balancer is deleted, and made again after 5 s",
                     s -> moto.elb.deleteLoadBalancer(r -> r.loadBalancerName(s.web)),
                     s -> moto.classic(s.web));
-            fault("etcd is killed, and started after 5 s", s -> {}, s -> {
+            afterwards("etcd is killed, and started after 5 s", s -> {
                 s.etcd.kill();
                 s.rest();
                 s.etcd.startAgain();
             });
-            fault("etcd does not answer for 5 s", s -> {}, s -> {
+            afterwards("etcd does not answer for 5 s", s -> {
                 s.etcd.freeze();
                 s.rest();
                 s.etcd.thaw();
@@ -397,8 +411,8 @@ class LbManagerBench {
                 s.manager.signal("CONT");
             });
             fault(
-                    "kill -9 while AWS is asked, and started again",
-                    s -> s.aws.delay(AwsProxy.ANY, 1, Duration.ofSeconds(2)),
+                    "kill -9 while AWS answers 503, and started again",
+                    s -> s.aws.unavailable(AwsProxy.ANY, AwsProxy.ALWAYS),
                     s -> {
                         s.manager.close();
                         s.aws.heal();
@@ -423,6 +437,19 @@ class LbManagerBench {
                 s.rest();
                 end.run(s);
                 row(what, first, before, s);
+            }
+        }
+
+        /** The key is put when the fault is over. */
+        private void afterwards(String what, Step fault) throws Exception {
+            try (Scene s = new Scene()) {
+                s.put(s.old);
+                s.manager = s.start().says("lbmanager: ready");
+                await(s, s.old);
+                int before = s.manager.err().length();
+                fault.run(s);
+                s.put(s.fresh);
+                row(what, s.manager, before, s);
             }
         }
 

@@ -46,8 +46,8 @@ import software.amazon.awssdk.services.route53.model.ResourceRecordSet;
  */
 @Tag("once")
 class LbManagerModelTest {
-    private static final int STEPS = Integer.getInteger("rollcall.steps", 400);
-    private static final int STEPS_PER_ROUND = 50;
+    private static final int STEPS = Integer.getInteger("rollcall.steps", 2_000);
+    private static final int STEPS_PER_ROUND = 100;
     private static final String ROOT = "/lbManager/";
     private static final List<String> WRITES = List.of(
             "RegisterInstancesWithLoadBalancer",
