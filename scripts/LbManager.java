@@ -3,7 +3,7 @@
 //JAVA 17+
 //RUNTIME_OPTIONS -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms8m -Xmx256m
 //RUNTIME_OPTIONS -Djdk.reflect.useNativeAccessorOnly=true -Dsun.reflect.inflationThreshold=10000
-//RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED
+//RUNTIME_OPTIONS --enable-native-access=ALL-UNNAMED -XX:+ExitOnOutOfMemoryError
 //COMPILE_OPTIONS --release 17 -XDstringConcat=inline
 //DEPS io.github.rollcall:rollcall-parent:0.1.0@pom
 //DEPS io.github.rollcall:rollcall:0.1.0
@@ -812,7 +812,7 @@ class LbManager extends Tool {
                 .newThread(() -> {
                     try {
                         what.run();
-                    } catch (RuntimeException e) {
+                    } catch (RuntimeException | Error e) {
                         defect(e);
                     }
                 })
@@ -820,7 +820,7 @@ class LbManager extends Tool {
     }
 
     /** It is better to end, and be started again, than to live on with a part of it dead. */
-    private void defect(RuntimeException e) {
+    private void defect(Throwable e) {
         log.error("a defect in lbmanager: " + e);
         log.trace(e);
         code = Exit.SOFTWARE;

@@ -61,7 +61,7 @@ public final class EtcdGateway {
      *     do it now, refused by its auth; the exit code is the whole distinction
      */
     public JsonObject ask(String path, JsonObject request) {
-        return firstReached(endpoint -> withToken(endpoint, () -> post(endpoint, path, request)));
+        return firstReached(endpoint -> withToken(endpoint, token -> post(endpoint, path, token, request)));
     }
 
     /**
@@ -72,7 +72,7 @@ public final class EtcdGateway {
      * @throws Failure as {@link #ask}
      */
     public EtcdStream stream(String path, JsonObject request, Duration silence) {
-        return firstReached(endpoint -> withToken(endpoint, () -> open(endpoint, path, request, silence)));
+        return firstReached(endpoint -> withToken(endpoint, token -> open(endpoint, path, token, request, silence)));
     }
 
     private interface Question<T> {
@@ -185,57 +185,63 @@ public final class EtcdGateway {
     }
 
     private interface Request<T> {
-        T send() throws Unreached, Said;
+        /** @param token or null */
+        T send(String token) throws Unreached, Said;
     }
 
     private <T> T withToken(URI endpoint, Request<T> request) throws Unreached {
-        if (login != null && token == null) {
-            authenticate(endpoint);
-        }
+        // Others may ask for a new one meanwhile: this request is sent with that which it was given.
+        String current = token;
         try {
-            return request.send();
+            return request.send(login == null || current != null ? current : authenticate(endpoint));
         } catch (Said e) {
-            // Tokens live for five minutes, and die with the server.
-            if (login == null || e.code != EtcdStatus.UNAUTHENTICATED) {
+            if (login == null || !e.isAboutToken()) {
                 throw e.failure(endpoint);
             }
+        } catch (Failure f) {
+            // Some versions break off in place of saying that they do not know a token: etcd's issue 15256.
+            token = null;
+            throw f;
         }
-        authenticate(endpoint);
         try {
-            return request.send();
+            return request.send(authenticate(endpoint));
         } catch (Said e) {
             throw e.failure(endpoint);
         }
     }
 
-    private void authenticate(URI endpoint) throws Unreached {
+    /** @return the token, or null where authentication is off */
+    private String authenticate(URI endpoint) throws Unreached {
         JsonObject request = new JsonObject();
         request.addProperty("name", login.name());
         request.addProperty("password", login.password());
         try {
-            token = null;
-            JsonElement given = post(endpoint, "auth/authenticate", request).get("token");
+            JsonElement given =
+                    post(endpoint, "auth/authenticate", null, request).get("token");
             if (given == null || !given.isJsonPrimitive()) {
                 throw new Failure(
                         Exit.UNAVAILABLE, "what answers at " + endpoint + " gives no token, and is not etcd's v3 API");
             }
-            token = given.getAsString();
+            String fresh = given.getAsString();
+            token = fresh;
+            return fresh;
         } catch (Said e) {
-            if (e.getMessage().contains("authentication is not enabled")) {
-                return;
-            }
+            token = null;
             // Asking for a token needs a quorum, as a change does: that there is none now is no refusal.
-            throw EtcdStatus.exit(e.code, e.getMessage()) == Exit.REFUSED
-                    ? new Failure(
-                            Exit.REFUSED,
-                            "etcd at " + endpoint + " refuses user '" + login.name() + "': " + e.getMessage(),
-                            e)
-                    : e.failure(endpoint);
+            if (!e.getMessage().contains("authentication is not enabled")) {
+                throw EtcdStatus.exit(e.code, e.getMessage()) == Exit.REFUSED
+                        ? new Failure(
+                                Exit.REFUSED,
+                                "etcd at " + endpoint + " refuses user '" + login.name() + "': " + e.getMessage(),
+                                e)
+                        : e.failure(endpoint);
+            }
+            return null;
         }
     }
 
-    private JsonObject post(URI endpoint, String path, JsonObject request) throws Unreached, Said {
-        HttpURLConnection http = request(endpoint, path, timeout);
+    private JsonObject post(URI endpoint, String path, String token, JsonObject request) throws Unreached, Said {
+        HttpURLConnection http = request(endpoint, path, token, timeout);
         connect(http);
         try {
             int status = send(http, request);
@@ -249,8 +255,9 @@ public final class EtcdGateway {
         }
     }
 
-    private EtcdStream open(URI endpoint, String path, JsonObject request, Duration silence) throws Unreached, Said {
-        HttpURLConnection http = request(endpoint, path, silence);
+    private EtcdStream open(URI endpoint, String path, String token, JsonObject request, Duration silence)
+            throws Unreached, Said {
+        HttpURLConnection http = request(endpoint, path, token, silence);
         // A member that is cut off from the others is to say so, and not to be silent.
         http.setRequestProperty("Grpc-Metadata-Hasleader", "true");
         connect(http);
@@ -294,7 +301,7 @@ public final class EtcdGateway {
         return new Failure(Exit.UNAVAILABLE, "etcd at " + endpoint + " " + how, e);
     }
 
-    private HttpURLConnection request(URI endpoint, String path, Duration patience) throws Unreached {
+    private HttpURLConnection request(URI endpoint, String path, String token, Duration patience) throws Unreached {
         try {
             HttpURLConnection http = open(endpoint.resolve("/v3/" + path));
             http.setReadTimeout((int) patience.toMillis());
@@ -332,24 +339,24 @@ public final class EtcdGateway {
         try {
             json = JsonParser.parseString(text).getAsJsonObject();
         } catch (JsonParseException | IllegalStateException e) {
-            throw new Failure(
-                    Exit.UNAVAILABLE,
-                    "what answers at " + endpoint + " with HTTP " + status + " is not etcd's v3 API",
-                    e);
+            throw noEtcd(endpoint, status, e);
         }
-        if (status == 200) {
-            return json;
+        if (status != 200) {
+            // An object it is where an answer was to go on.
+            JsonObject details = json.get("error") instanceof JsonObject error ? error : json;
+            throw new Said(EtcdStatus.code(details), EtcdStatus.words(details, "HTTP " + status));
         }
-        JsonElement error = json.get("error");
-        if (error != null && error.isJsonObject()) {
-            // So it is where an answer was to go on.
-            JsonObject details = error.getAsJsonObject();
-            throw new Said(
-                    details.has("grpc_code") ? details.get("grpc_code").getAsInt() : -1,
-                    details.has("message") ? details.get("message").getAsString() : "HTTP " + status);
+        if (!json.has("header") && !json.has("result")) {
+            throw noEtcd(endpoint, status, null);
         }
-        String words = error == null ? "HTTP " + status : error.getAsString();
-        throw new Said(json.has("code") ? json.get("code").getAsInt() : -1, words);
+        return json;
+    }
+
+    private static Failure noEtcd(URI endpoint, int status, Exception cause) {
+        return new Failure(
+                Exit.UNAVAILABLE,
+                "what answers at " + endpoint + " with HTTP " + status + " is not etcd's v3 API",
+                cause);
     }
 
     /** No connection: nothing has been asked. */
@@ -369,6 +376,11 @@ public final class EtcdGateway {
         Said(int code, String words) {
             super(words);
             this.code = code;
+        }
+
+        /** A token lives for five minutes, and dies with the server; a JWT does so with any change of users or roles. */
+        boolean isAboutToken() {
+            return code == EtcdStatus.UNAUTHENTICATED || getMessage().contains("revision of auth store is old");
         }
 
         Failure failure(URI endpoint) {

@@ -169,7 +169,9 @@ public final class EtcdPrefix {
                 request.addProperty("revision", at);
             }
             JsonObject answer = etcd.ask("kv/range", request);
-            look(answer);
+            if (look(answer) && at > 0) {
+                throw new Failure(Exit.TEMPORARY, "etcd became another one in the midst of reading");
+            }
             at = at > 0 ? at : revision(answer);
             String last = null;
             if (answer.has("kvs")) {

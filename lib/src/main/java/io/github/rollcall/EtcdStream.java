@@ -42,10 +42,13 @@ public final class EtcdStream implements AutoCloseable {
                 throw new Failure(Exit.UNAVAILABLE, "etcd at " + endpoint + " broke off: the answer has ended");
             }
             JsonObject object = JsonParser.parseReader(reader).getAsJsonObject();
-            if (object.has("error")) {
-                throw said(object.getAsJsonObject("error"));
+            if (object.get("error") instanceof JsonObject error) {
+                throw said(error);
             }
-            return object.getAsJsonObject("result");
+            if (object.get("result") instanceof JsonObject result && result.has("header")) {
+                return result;
+            }
+            throw new IllegalStateException("neither a result nor an error");
         } catch (SocketTimeoutException silent) {
             return null;
         } catch (MalformedJsonException | IllegalStateException e) {
@@ -65,9 +68,8 @@ public final class EtcdStream implements AutoCloseable {
     }
 
     private Failure said(JsonObject error) {
-        String words = error.has("message") ? error.get("message").getAsString() : error.toString();
-        int code = error.has("grpc_code") ? error.get("grpc_code").getAsInt() : -1;
-        return new Failure(EtcdStatus.exit(code, words), "etcd at " + endpoint + " says: " + words);
+        String words = EtcdStatus.words(error, error.toString());
+        return new Failure(EtcdStatus.exit(EtcdStatus.code(error), words), "etcd at " + endpoint + " says: " + words);
     }
 
     /** Whom it is an answer of. */

@@ -5,8 +5,13 @@ import static io.github.rollcall.harness.AwsProxy.ANY;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
+import io.github.rollcall.harness.EtcdProxy;
+import io.github.rollcall.harness.EtcdServer;
+import io.github.rollcall.harness.ToolRunner;
 import io.github.rollcall.harness.ToolRunner.Run;
+import java.net.URI;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -160,6 +165,45 @@ class LbManagerFaultsTest extends LbManagerScene {
     }
 
     @Test
+    void aLoginThatHasExpiredIsMadeAnew() throws Exception {
+        String[] ids = instances(3);
+        String other = moto.classic();
+        try (EtcdServer guarded = EtcdServer.start("--auth-token-ttl", "1");
+                EtcdProxy proxy = EtcdProxy.before(guarded)) {
+            guarded.put(elb(web, "multiple", ids[0]), "");
+            guarded.enableAuth("secret");
+            Run run = closedAfterwards(loggedIn(proxy.url()).start()).says("ready");
+            awaitMembers(ids[0]);
+
+            // Longer than a token lives that nobody uses.
+            await().during(Duration.ofSeconds(4)).until(run::isAlive);
+            int logins = proxy.done("auth/authenticate");
+            // That it is managed from now on has to be written first.
+            announce(guarded, other, ids[1]);
+            awaitMembersOf(other, ids[1]);
+            assertThat(proxy.done("auth/authenticate")).isGreaterThan(logins);
+            assertThat(run.err()).doesNotContain("warning", "error");
+
+            await().during(Duration.ofSeconds(4)).until(run::isAlive);
+            int again = proxy.done("auth/authenticate");
+            proxy.endWatches();
+            announce(guarded, web, ids[2]);
+            awaitMembers(ids[0], ids[2]);
+            assertThat(proxy.done("auth/authenticate")).isGreaterThan(again);
+            assertThat(run.err()).doesNotContain("error", "secret");
+        }
+    }
+
+    private ToolRunner loggedIn(URI etcd, String... args) {
+        return lbmanager(args).env("ETCDCTL_ENDPOINTS", etcd.toString()).env("ETCDCTL_USER", "root:secret");
+    }
+
+    private void announce(EtcdServer guarded, String name, String id) {
+        closedAfterwards(loggedIn(guarded.url(), "announce", "elb/us-east-1/" + name + "/multiple/" + id)
+                .start());
+    }
+
+    @Test
     void aWrongPasswordIs77() {
         etcd.enableAuth("secret");
 
@@ -246,7 +290,7 @@ class LbManagerFaultsTest extends LbManagerScene {
         put("single", ids[0]);
         Run run = manager();
         awaitMembers(ids[0]);
-        aws.delay("RegisterInstancesWithLoadBalancer", 1, java.time.Duration.ofSeconds(3));
+        aws.delay("RegisterInstancesWithLoadBalancer", 1, Duration.ofSeconds(3));
         put("single", ids[1]);
         await().until(() -> registrations() == 2);
 
