@@ -15,6 +15,7 @@ import software.amazon.awssdk.services.autoscaling.AutoScalingClient;
 import software.amazon.awssdk.services.ec2.Ec2Client;
 import software.amazon.awssdk.services.ec2.model.Instance;
 import software.amazon.awssdk.services.elasticloadbalancing.ElasticLoadBalancingClient;
+import software.amazon.awssdk.services.elasticloadbalancing.model.Listener;
 import software.amazon.awssdk.services.elasticloadbalancingv2.ElasticLoadBalancingV2Client;
 import software.amazon.awssdk.services.elasticloadbalancingv2.model.TargetTypeEnum;
 import software.amazon.awssdk.services.route53.Route53Client;
@@ -123,7 +124,11 @@ public final class Moto implements AutoCloseable {
     public String classic(String name) {
         elb.createLoadBalancer(r -> r.loadBalancerName(name)
                 .availabilityZones(REGION + "a")
-                .listeners(l -> l.protocol("HTTP").loadBalancerPort(80).instancePort(8080)));
+                .listeners(Listener.builder()
+                        .protocol("HTTP")
+                        .loadBalancerPort(80)
+                        .instancePort(8080)
+                        .build()));
         return name;
     }
 
