@@ -1,5 +1,6 @@
 package io.github.rollcall;
 
+import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import java.nio.charset.StandardCharsets;
@@ -23,9 +24,8 @@ import java.util.Map;
  * </pre>
  *
  * <p>A watch may go silent and look alive, so that it is not trusted for longer than {@code recheck}: then the number of
- * keys and the newest of their revisions are compared with etcd's. If both are the same, then nothing was missed: a put
- * would have a newer revision, and after removals alone there would be fewer keys. It is one request, whatever the
- * number of keys.
+ * keys and the newest of them are compared with etcd's. If both are the same, then nothing was missed: a put would have a
+ * newer revision, and after removals alone there would be fewer keys. It is one request, whatever the number of keys.
  *
  * <p>Everything runs on the thread that calls {@link #run()}, the listener too. Other methods are thread-safe.
  */
@@ -69,6 +69,9 @@ public final class EtcdPrefix {
 
     private volatile long newest;
     private boolean isRead;
+    /** Whether what is known is of another etcd than that which answered last. */
+    private boolean isOfAnother;
+
     private Instant checked = Instant.EPOCH;
     private volatile String cluster;
     private volatile Instant heard = Instant.EPOCH;
@@ -135,7 +138,7 @@ public final class EtcdPrefix {
 
     /** Makes sure that what is known is what there is. */
     private void compare() {
-        if (!isRead) {
+        if (!isRead || isOfAnother) {
             readAll();
             return;
         }
@@ -144,18 +147,26 @@ public final class EtcdPrefix {
         request.addProperty("sort_target", "MOD");
         request.addProperty("sort_order", "DESCEND");
         JsonObject answer = etcd.ask("kv/range", request);
-        boolean isAnother = look(answer);
-        long count = number(answer, "count");
-        long last =
-                answer.has("kvs") ? number(answer.getAsJsonArray("kvs").get(0).getAsJsonObject(), "mod_revision") : 0;
-        long known = this.known.values().stream().mapToLong(r -> r).max().orElse(0);
-        if (isAnother || count != this.known.size() || last != known) {
-            log.debug("changed unseen", "keys", count, "known", this.known.size());
+        look(answer);
+        if (isOfAnother || !isKnown(number(answer, "count"), answer.getAsJsonArray("kvs"))) {
+            log.debug("changed unseen", "keys", number(answer, "count"), "known", known.size());
             readAll();
             return;
         }
         next = revision(answer) + 1;
         checked = Instant.now();
+    }
+
+    /** @param newest the key that was put last, or null when there is none */
+    private boolean isKnown(long count, JsonArray newest) {
+        if (newest == null) {
+            return known.isEmpty();
+        }
+        JsonObject kv = newest.get(0).getAsJsonObject();
+        Long last = number(kv, "mod_revision");
+        return count == known.size()
+                && last.equals(known.get(decode(kv.get("key").getAsString())))
+                && known.values().stream().noneMatch(r -> r > last);
     }
 
     private void readAll() {
@@ -183,9 +194,6 @@ public final class EtcdPrefix {
             }
             from = answer.has("more") && answer.get("more").getAsBoolean() ? last + '\0' : null;
         }
-        if (known.entrySet().stream().anyMatch(k -> all.getOrDefault(k.getKey(), Long.MAX_VALUE) < k.getValue())) {
-            listener.reset("etcd's keys are of an earlier revision than they were");
-        }
         Map<String, Long> changes = new LinkedHashMap<>();
         known.keySet().forEach(key -> {
             if (!all.containsKey(key)) {
@@ -197,12 +205,18 @@ public final class EtcdPrefix {
                 changes.put(key, revision);
             }
         });
-        next = at + 1;
-        checked = Instant.now();
+        // Whatever was put before that has been told.
+        if (isRead && !isOfAnother && changes.values().stream().anyMatch(r -> r != GONE && r < next)) {
+            isOfAnother = true;
+            listener.reset("etcd's keys are of an earlier state than they were");
+        }
         if (!changes.isEmpty() || !isRead) {
             tell(changes);
-            isRead = true;
         }
+        isRead = true;
+        isOfAnother = false;
+        next = at + 1;
+        checked = Instant.now();
     }
 
     /** @return whether it is another etcd, or one put back */
@@ -220,6 +234,7 @@ public final class EtcdPrefix {
         newest = revision;
         heard = Instant.now();
         if (why != null) {
+            isOfAnother = true;
             listener.reset(why);
         }
         return why != null;
@@ -260,6 +275,8 @@ public final class EtcdPrefix {
 
     private void events(JsonObject response) {
         Map<String, Long> changes = new LinkedHashMap<>();
+        // What the header says is ahead of the events while a watch catches up.
+        long last = 0;
         for (JsonElement element : response.getAsJsonArray("events")) {
             JsonObject event = element.getAsJsonObject();
             JsonObject kv = event.getAsJsonObject("kv");
@@ -267,11 +284,11 @@ public final class EtcdPrefix {
             boolean isDelete =
                     event.has("type") && event.get("type").getAsString().equals("DELETE");
             changes.put(decode(kv.get("key").getAsString()), isDelete ? GONE : revision);
-            // What the header says is ahead of the events while a watch catches up.
-            next = Math.max(next, revision + 1);
-            newest = Math.max(newest, revision);
+            last = Math.max(last, revision);
         }
+        newest = Math.max(newest, last);
         tell(changes);
+        next = last + 1;
     }
 
     /** What the listener could not take is told again, for it does not count as known. */

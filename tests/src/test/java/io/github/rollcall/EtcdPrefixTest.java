@@ -278,11 +278,13 @@ class EtcdPrefixTest extends EtcdPrefixScene {
 
     @ParameterizedTest
     @CsvSource({
-        "0, etcd's revision went back from 3 to 2",
-        // Meanwhile it has overtaken, and only the key is known to be older.
-        "9, etcd's keys are of an earlier revision than they were"
+        "a, 0, etcd's revision went back from 3 to 2",
+        // Meanwhile it has overtaken, and only the keys are known to be older.
+        "a, 9, etcd's keys are of an earlier state than they were",
+        // They are as many, and as old, as they were.
+        "c d, 9, etcd's keys are of an earlier state than they were"
     })
-    void anEtcdThatWasPutBackIsToldBeforeWhatHasChangedByIt(int more, String why) {
+    void anEtcdThatWasPutBackIsToldBeforeWhatHasChangedByIt(String keys, int more, String why) {
         etcd.put(B, "");
         etcd.put(A, "");
         EtcdPrefix prefix = prefix(etcd.url());
@@ -291,12 +293,29 @@ class EtcdPrefixTest extends EtcdPrefixScene {
         etcd.kill();
         etcd.loseData();
         etcd.startAgain();
-        etcd.put(A, "");
+        List.of(keys.split(" ")).forEach(key -> etcd.put(P + key, ""));
         IntStream.range(0, more).forEach(n -> etcd.put("/q", ""));
         prefix.readOnce();
 
         awaitAllOf(etcd);
-        assertThat(told.inOrder).startsWith("changed", why).endsWith("changed");
+        assertThat(told.inOrder).containsExactly("changed", why, "changed");
+    }
+
+    @Test
+    void whatChangedByAnotherEtcdIsToldAlsoWhenItCouldNotBeReadAtOnce() {
+        etcd.put(A, "");
+        EtcdServer other = another();
+        other.put(B, "");
+        EtcdPrefix prefix = prefix(proxy.url());
+        prefix.readOnce();
+
+        // As many keys, and of the same revision.
+        proxy.turnTo(other).pass("kv/range").loseAnswer("kv/range");
+        assertThat(catchThrowableOfType(Failure.class, prefix::readOnce)).isNotNull();
+        prefix.readOnce();
+
+        awaitAllOf(other);
+        assertThat(told.inOrder).containsExactly("changed", "etcd's cluster id has changed", "changed");
     }
 
     @Test
