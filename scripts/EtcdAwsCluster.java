@@ -1132,7 +1132,8 @@ class EtcdAwsCluster extends Tool {
             replace(file, text);
             Log.of(output.toString()).info("written");
         } catch (IOException e) {
-            throw new Failure(Exit.CONFIG, "cannot write --output " + output + ": " + e, e);
+            // A disk that is full now: this node may have been added, and has to be told what to do.
+            throw new Failure(Exit.TEMPORARY, "cannot write --output " + output + ": " + e, e);
         }
     }
 

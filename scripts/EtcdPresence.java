@@ -152,9 +152,13 @@ class EtcdPresence extends Tool {
     /** How much later than planned a look at everything may be: a few questions that are answered in the last moment. */
     private static final Duration LATE = Duration.ofMinutes(1);
 
-    /** After an event it is looked again: Docker tells of an end, for one, a moment before its list has it. */
-    private static final List<Duration> LATER_LOOKS =
-            List.of(Duration.ofMillis(20), Duration.ofMillis(100), Duration.ofMillis(500));
+    /** After an event it is looked again: Docker tells of an end, for one, before its list has it, which unmounting may delay. */
+    private static final List<Duration> LATER_LOOKS = List.of(
+            Duration.ofMillis(20),
+            Duration.ofMillis(100),
+            Duration.ofMillis(500),
+            Duration.ofSeconds(2),
+            Duration.ofSeconds(10));
     /** With so many at once it is less work to look at all. */
     private static final int MANY = 50;
     /** In the queue of ids: the stream of events has ended. */

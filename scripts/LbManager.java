@@ -95,6 +95,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BooleanSupplier;
 import java.util.function.ToDoubleFunction;
+import java.util.function.UnaryOperator;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -250,6 +251,8 @@ class LbManager extends Tool {
     private static final Duration LAST_WORDS = Duration.ofSeconds(10);
     private static final Duration FIRST_LOOK = Duration.ofMillis(250);
     private static final Duration LAST_LOOK = Duration.ofSeconds(5);
+    /** For members that AWS refuses: each costs calls, and may be one that is gone for good. A key put again is tried at once. */
+    private static final Backoff REFUSED = new Backoff(Duration.ofSeconds(1), Duration.ofMinutes(5));
     /** How long more of a burst is waited for. */
     private static final Duration BURST = Duration.ofMillis(40);
 
@@ -681,7 +684,7 @@ class LbManager extends Tool {
         State before = null;
         while (!stop.isDone()) {
             try {
-                MemberHealth health = healthOf(announced.balancer(), announced.member());
+                MemberHealth health = healthOf(announced.balancer(), whole(announced));
                 trouble.over();
                 if (health.state() != before) {
                     before = health.state();
@@ -699,11 +702,19 @@ class LbManager extends Tool {
         }
     }
 
+    /** The member, with the group's port where it has none of its own. */
+    private Member whole(BalancerKey announced) {
+        BalancerName b = announced.balancer();
+        Reading reading =
+                b.kind() == BalancerName.Kind.ALB ? of(b).members(Set.of(b)).get(b) : null;
+        return reading == null
+                ? announced.member()
+                : reading.complete(Set.of(announced.member())).iterator().next();
+    }
+
     private MemberHealth healthOf(BalancerName b, Member member) {
         return of(b).health(b).stream()
-                .filter(h -> h.member().id().equals(member.id())
-                        && (member.port() == null
-                                || member.port().equals(h.member().port())))
+                .filter(h -> h.member().equals(member))
                 .findFirst()
                 .orElse(new MemberHealth(member, State.ABSENT, "", ""));
     }
@@ -754,11 +765,15 @@ class LbManager extends Tool {
 
     private volatile boolean ready;
 
+    /** How many threads are about to take up. */
+    private final AtomicInteger takingUp = new AtomicInteger();
+
     /** What it ends with. */
     private volatile int code;
 
     private int manage() throws InterruptedException {
         Signals.on(name -> stop.complete("SIG" + name), "TERM", "INT", "HUP");
+        Thread.setDefaultUncaughtExceptionHandler((thread, e) -> defect(e));
         daemon.start(this::whyNotReady, this::registerMetrics);
         prefix = new EtcdPrefix(etcd, configPath + "/", resync, new Changes());
         if (ha) {
@@ -798,6 +813,7 @@ class LbManager extends Tool {
         for (Balancer b : balancers.values()) {
             Failure problem = b.problem();
             worst = Math.max(worst, problem == null ? Exit.OK : problem.exit());
+            worst = Math.max(worst, b.heldBack() == 0 ? Exit.OK : Exit.TEMPORARY);
         }
         for (Group g : groups.values()) {
             Failure problem = g.trouble.now();
@@ -867,6 +883,9 @@ class LbManager extends Tool {
             }
             isRead = true;
             compareRevision();
+            if (acceptReset && leadership != null) {
+                acceptResetForAll();
+            }
             log.info("has read the keys", "keys", revisions.size(), "load-balancers", balancers.size());
             if (!once && (leadership == null || leadership.isCertain())) {
                 takeUpSoon();
@@ -898,6 +917,7 @@ class LbManager extends Tool {
     }
 
     private void takeUpSoon() {
+        takingUp.incrementAndGet();
         background.execute(() -> {
             Trouble trouble = new Trouble(log);
             while (isRead && !acting && !stop.isDone() && (leadership == null || leadership.isCertain())) {
@@ -907,8 +927,26 @@ class LbManager extends Tool {
                 } catch (Failure f) {
                     trouble.failed(f);
                     restUntilStop(Backoff.DEFAULT.delay(trouble.times()));
-                } catch (RuntimeException e) {
+                } catch (RuntimeException | Error e) {
                     defect(e);
+                }
+            }
+            takingUp.decrementAndGet();
+        });
+    }
+
+    /** A copy that stands by accepts for the one that leads, which looks for that every --resync. */
+    private void acceptResetForAll() {
+        background.execute(() -> {
+            Trouble trouble = new Trouble(log);
+            while (!stop.isDone()) {
+                try {
+                    new Remembered(etcd, configPath, UnaryOperator.identity()).setCluster(prefix.cluster());
+                    log.info("accepts that etcd was reset", "cluster", prefix.cluster());
+                    return;
+                } catch (Failure f) {
+                    trouble.failed(f);
+                    restUntilStop(Backoff.DEFAULT.delay(trouble.times()));
                 }
             }
         });
@@ -988,8 +1026,9 @@ class LbManager extends Tool {
             String[] noted = Files.readString(Path.of(STATE_FOLDER, "etcd-revision"))
                     .strip()
                     .split(" ");
-            boolean isTheSame = noted[0].equals(prefix.cluster()) && Long.parseLong(noted[1]) <= prefix.revision();
-            if (!isTheSame && !acceptReset) {
+            boolean isOther = !noted[0].equals(prefix.cluster());
+            boolean isEarlier = !isOther && Long.parseLong(noted[1]) > prefix.revision();
+            if (!acceptReset && (isEarlier || isOther && !isAccepted(prefix.cluster()))) {
                 reset = "etcd is not the one that it was, or was put back to an earlier state (--accept-reset): before,"
                         + " its cluster id was " + noted[0] + " and its revision " + noted[1];
                 resetAt = prefix.revision();
@@ -1002,12 +1041,26 @@ class LbManager extends Tool {
         }
     }
 
+    /** Whether another copy has accepted this cluster while this one was off, as far as is known. */
+    private boolean isAccepted(String cluster) {
+        try {
+            Remembered.Cluster stored = remembered.cluster();
+            return stored != null && stored.id().equals(cluster);
+        } catch (Failure f) {
+            return false;
+        }
+    }
+
     /** Every --resync: the real state, and whether somebody has accepted a reset. */
     private void readAgain() {
+        rememberRevision();
         if (!acting) {
+            // Leadership that was in doubt for a moment, just when it was taken up.
+            if (takingUp.get() == 0) {
+                takeUpSoon();
+            }
             return;
         }
-        rememberRevision();
         try {
             synchronized (this) {
                 if (reset != null) {
@@ -1119,12 +1172,13 @@ class LbManager extends Tool {
                     changes.forEach((b, before) -> b.read(read.get(b.name), before));
                 } catch (Failure f) {
                     trouble.failed(f);
+                    some.values().forEach(b -> b.failures++);
                     synchronized (this) {
                         wanted.addAll(some.values());
                     }
                     tellRest();
                     restUntilStop(Backoff.DEFAULT.delay(trouble.times()));
-                } catch (RuntimeException e) {
+                } catch (RuntimeException | Error e) {
                     defect(e);
                 }
             }
@@ -1281,12 +1335,15 @@ class LbManager extends Tool {
             while (goesOn()) {
                 try {
                     if (acting) {
+                        int before = changes();
                         step();
-                        gather();
+                        if (changes() != before) {
+                            gather();
+                        }
                     }
                 } catch (Failure f) {
                     failed(f);
-                } catch (RuntimeException e) {
+                } catch (RuntimeException | Error e) {
                     defect(e);
                 }
             }
@@ -1355,6 +1412,7 @@ class LbManager extends Tool {
                 group.read(List.of(this));
                 return;
             }
+            forgetWhoIsNotThere(now);
             Set<Member> desired = now.complete(roll.members());
             refused.keySet().retainAll(desired);
             Plan next = Plan.of(
@@ -1433,7 +1491,8 @@ class LbManager extends Tool {
             Set<Member> leaving = next.deregister();
             if (!leaving.isEmpty()) {
                 boolean single = roll.memberClass() == MemberClass.SINGLE && switchTimeout != null;
-                if (single && !isInService(roll)) {
+                if (single
+                        && !isInService(now.complete(roll.members()).iterator().next())) {
                     leaving = Set.of();
                 } else if (!next.register().isEmpty() && minMembers > 0) {
                     // The guard counts on the new ones, which AWS may refuse: they come first, then it looks again.
@@ -1448,7 +1507,7 @@ class LbManager extends Tool {
                 leadership.check();
             }
             if (policy == Plan.Policy.OWNED && !change.register().isEmpty()) {
-                own(change.register(), now);
+                own(change.register());
             }
             syncs++;
             changed();
@@ -1464,10 +1523,19 @@ class LbManager extends Tool {
             changes++;
         }
 
+        /** Whoever has gone and comes back was added by somebody else. */
+        private void forgetWhoIsNotThere(Reading now) {
+            if (policy == Plan.Policy.OWNED && !now.members().containsAll(owned)) {
+                Set<Member> there = new HashSet<>(owned);
+                there.retainAll(now.members());
+                remembered.own(name, there);
+                owned = there;
+            }
+        }
+
         /** Said before it is done: what is added and not remembered would never be removed. */
-        private void own(Set<Member> members, Reading now) {
+        private void own(Set<Member> members) {
             Set<Member> all = new HashSet<>(owned);
-            all.retainAll(now.members());
             all.addAll(members);
             remembered.own(name, all);
             owned = all;
@@ -1517,13 +1585,12 @@ class LbManager extends Tool {
                         refused.clear();
                         go();
                     },
-                    Backoff.DEFAULT.delay(refusals).toMillis(),
+                    REFUSED.delay(refusals).toMillis(),
                     TimeUnit.MILLISECONDS);
         }
 
         /** Whether the new member of class single gets traffic; if not, it is looked again soon. */
-        private boolean isInService(Roll roll) {
-            Member member = roll.members().iterator().next();
+        private boolean isInService(Member member) {
             if (switching == null || !member.equals(newcomer)) {
                 newcomer = member;
                 switching = Instant.now();

@@ -33,6 +33,7 @@ import java.util.function.Consumer;
 import javax.net.ssl.SSLParameters;
 import javax.net.ssl.SSLSocket;
 import javax.net.ssl.SSLSocketFactory;
+import jdk.net.ExtendedSocketOptions;
 
 /**
  * The three questions that are put to Docker, over its API: which containers there are, what happens to them, and what
@@ -197,12 +198,15 @@ public final class Docker {
                 JsonReader reader = new JsonReader(new InputStreamReader(connection.body, StandardCharsets.UTF_8))) {
             reader.setStrictness(com.google.gson.Strictness.LENIENT);
             while (reader.hasNext()) {
-                JsonObject actor =
-                        JsonParser.parseReader(reader).getAsJsonObject().getAsJsonObject("Actor");
-                JsonObject attributes = actor.getAsJsonObject("Attributes");
-                // That of a network tells which container was connected to it.
-                JsonElement connected = attributes.get("container");
-                happened.accept((connected == null ? actor.get("ID") : connected).getAsString());
+                JsonObject event = JsonParser.parseReader(reader).getAsJsonObject();
+                JsonObject actor = event.getAsJsonObject("Actor");
+                // That of a network tells which container was connected to it; a container's has its labels there.
+                JsonElement id = event.get("Type").getAsString().equals("network")
+                        ? actor.getAsJsonObject("Attributes").get("container")
+                        : actor.get("ID");
+                if (id != null && !id.getAsString().isEmpty()) {
+                    happened.accept(id.getAsString());
+                }
             }
             return broken(new EOFException("the end of its events"));
         } catch (IOException e) {
@@ -297,6 +301,11 @@ public final class Docker {
                         timeout.toMillis());
                 // Events may be far between, and the other end may vanish without a word.
                 socket.setKeepAlive(true);
+                if (socket.supportedOptions().contains(ExtendedSocketOptions.TCP_KEEPIDLE)) {
+                    socket.setOption(ExtendedSocketOptions.TCP_KEEPIDLE, 30);
+                    socket.setOption(ExtendedSocketOptions.TCP_KEEPINTERVAL, 10);
+                    socket.setOption(ExtendedSocketOptions.TCP_KEEPCOUNT, 3);
+                }
                 socket.setSoTimeout(tls == null ? 0 : (int) timeout.toMillis());
                 Socket used = tls == null ? socket : secure(socket, uri);
                 socket.setSoTimeout(0);

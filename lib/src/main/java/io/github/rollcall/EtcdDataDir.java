@@ -53,6 +53,11 @@ public record EtcdDataDir(State state, long memberId, long clusterId) {
      */
     public static EtcdDataDir read(Path dataDir, Path walDir) {
         Path wal = walDir == null ? dataDir.resolve("member").resolve("wal") : walDir;
+        for (Path dir : List.of(dataDir, wal)) {
+            if (Files.isSymbolicLink(dir) && !Files.exists(dir)) {
+                throw new Failure(Exit.CONFIG, dir + " is a link to what is not there: is its disk not mounted?");
+            }
+        }
         try {
             List<Path> log = logFiles(wal);
             if (log.isEmpty()) {

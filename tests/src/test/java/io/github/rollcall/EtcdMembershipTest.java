@@ -93,6 +93,15 @@ class EtcdMembershipTest {
     }
 
     @Test
+    void aLinkToADiskThatIsNotMountedIsNoEmptyNode() throws IOException {
+        Path link = Files.createSymbolicLink(folder.resolve("etcd"), folder.resolve("not-mounted"));
+
+        assertThatThrownBy(() -> EtcdDataDir.read(link, null))
+                .isInstanceOfSatisfying(Failure.class, f -> assertThat(f.exit()).isEqualTo(Exit.CONFIG))
+                .hasMessageContaining("not mounted");
+    }
+
+    @Test
     void aDataDirectoryThatIsAFileIsNamed() throws IOException {
         Path file = Files.writeString(folder.resolve("file"), "");
 

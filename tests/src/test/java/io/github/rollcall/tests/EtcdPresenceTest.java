@@ -251,6 +251,19 @@ class EtcdPresenceTest extends EtcdPresenceScene {
         run.says(web + ": withdrawn reason=unhealthy");
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"container=other", "container="})
+    void aLabelIsNotTakenForWhatHappens(String label) {
+        Run run = started("--container", web, "--interval", "10m").says("ready");
+
+        container(web, "-p", "80", "--label", label);
+
+        awaitKeys(keys(web, "80"));
+        docker().docker("kill", web);
+        awaitKeys(NOTHING);
+        assertThat(run.isAlive()).isTrue();
+    }
+
     @Test
     void whatEventsMissedIsCaughtByTheInterval() {
         DockerProxy proxy = closed(DockerProxy.before(docker()));

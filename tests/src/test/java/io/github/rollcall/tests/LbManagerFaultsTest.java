@@ -113,7 +113,9 @@ class LbManagerFaultsTest extends LbManagerScene {
         assertThat(moto.members(web)).containsExactlyInAnyOrder(ids);
         again.signal("TERM").exit();
 
-        manager("--accept-reset");
+        Run leader = manager("--ha", "--resync", "1s").says("held back: etcd is not the one that it was");
+        manager("--ha", "--accept-reset");
+        leader.says("reset accepted, removals go on");
         awaitMembers(ids[2]);
     }
 

@@ -396,6 +396,26 @@ class LbManagerTest extends LbManagerScene {
     }
 
     @Test
+    void ownedForgetsWhomItHasRemovedAndLeavesHimWhenSomebodyElsePutsHimBack() {
+        String[] ids = instances(2);
+        put("multiple", ids);
+        manager("--policy", "owned", "--resync", "1s");
+        awaitMembers(ids);
+        delete(elb(web, "multiple", ids[0]));
+        awaitMembers(ids[1]);
+
+        moto.elb.registerInstancesWithLoadBalancer(r -> r.loadBalancerName(web).instances(i -> i.instanceId(ids[0])));
+
+        int before = reads();
+        await().until(() -> reads() > before + 2);
+        awaitMembers(ids);
+    }
+
+    private int reads() {
+        return aws.calls("DescribeLoadBalancers");
+    }
+
+    @Test
     void minMembersHoldsBackARemovalThatLeavesFewerAndSaysSo() {
         String[] ids = instances(3);
         put("multiple", ids);
@@ -406,6 +426,7 @@ class LbManagerTest extends LbManagerScene {
         awaitMembers(ids[1], ids[2]);
         delete(elb(web, "multiple", ids[1]));
         run.says("held back: would leave 1 of at least 2 (--min-members)").says("members=" + ids[1]);
+        assertThat(lbmanager("--once", "--min-members", "2").run().exit()).isEqualTo(75);
 
         put("multiple", ids[0]);
         awaitMembers(ids[0], ids[2]);
