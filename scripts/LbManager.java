@@ -1126,14 +1126,16 @@ class LbManager extends Tool {
     /** Load balancers that are read together, and whose slowness is nobody else's: those of one kind in one region, or zone. */
     private final class Group {
         final String label;
+        final BalancerName.Kind kind;
         final Balancers api;
         final Trouble trouble;
         final ThreadPoolExecutor threads;
         private final Set<Balancer> wanted = new LinkedHashSet<>();
-        private boolean reading;
+        private int readings;
 
         Group(String label, BalancerName any) {
             this.label = label;
+            this.kind = any.kind();
             this.api = of(any);
             this.trouble = new Trouble(Log.of(label));
             threads = new ThreadPoolExecutor(
@@ -1141,35 +1143,38 @@ class LbManager extends Tool {
             threads.allowCoreThreadTimeOut(true);
         }
 
-        /** Reads the real state of some load balancers, together with what else is wanted meanwhile. */
+        /**
+         * Reads the real state of some load balancers, together with what else is wanted meanwhile. Not so target groups: each
+         * takes a call of its own, and one that AWS does not answer for must hold up no other.
+         */
         synchronized void read(Collection<Balancer> some) {
             wanted.addAll(some);
-            if (!reading && !wanted.isEmpty()) {
-                reading = true;
+            if (!wanted.isEmpty() && (readings == 0 || kind == BalancerName.Kind.ALB)) {
+                readings++;
                 background.execute(this::readWanted);
             }
         }
 
         synchronized boolean isAtRest() {
-            return !reading || trouble.now() != null;
+            return readings == 0 || trouble.now() != null;
         }
 
         private synchronized Map<BalancerName, Balancer> takeWanted() {
             Map<BalancerName, Balancer> taken = new HashMap<>();
             wanted.forEach(b -> taken.put(b.name, b));
             wanted.clear();
-            reading = !taken.isEmpty() && !stop.isDone();
-            return reading ? taken : Map.of();
+            if (taken.isEmpty() || stop.isDone()) {
+                readings--;
+                return Map.of();
+            }
+            return taken;
         }
 
         private void readWanted() {
             for (Map<BalancerName, Balancer> some = takeWanted(); !some.isEmpty(); some = takeWanted()) {
-                Map<Balancer, Integer> changes = new HashMap<>();
-                some.values().forEach(b -> changes.put(b, b.changes()));
                 try {
-                    Map<BalancerName, Reading> read = api.members(some.keySet());
+                    readAll(some);
                     trouble.over();
-                    changes.forEach((b, before) -> b.read(read.get(b.name), before));
                 } catch (Failure f) {
                     trouble.failed(f);
                     some.values().forEach(b -> b.failures++);
@@ -1183,6 +1188,14 @@ class LbManager extends Tool {
                 }
             }
             tellRest();
+        }
+
+        private void readAll(Map<BalancerName, Balancer> some) {
+            Map<BalancerName, Integer> changes = new ConcurrentHashMap<>();
+            some.forEach((name, b) -> changes.put(name, b.changes()));
+            api.members(some.keySet(), (name, reading) -> some.get(name).read(reading, changes.remove(name)));
+            // Those that were not told of do not exist.
+            changes.forEach((name, before) -> some.get(name).read(null, before));
         }
     }
 

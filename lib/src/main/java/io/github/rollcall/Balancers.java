@@ -3,6 +3,7 @@ package io.github.rollcall;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.BiConsumer;
 
 /**
  * All load balancers of one kind in one region. Everything blocks until AWS has answered, and throws a {@link Failure}
@@ -17,6 +18,15 @@ public interface Balancers {
      * @throws Failure when they could not be read; an answer is never partial
      */
     Map<BalancerName, Reading> members(Set<BalancerName> names);
+
+    /**
+     * As {@link #members(Set)}, telling each as soon as it is known, on any thread and several at once; it ends when all are.
+     *
+     * @param each is not told of those that do not exist
+     */
+    default void members(Set<BalancerName> names, BiConsumer<BalancerName, Reading> each) {
+        members(names).forEach(each);
+    }
 
     /** What is known about every member of one load balancer. */
     List<MemberHealth> health(BalancerName balancer);

@@ -62,11 +62,10 @@ final class ClassicBalancers implements Balancers {
     /** AWS has no error code of its own for a load balancer that is full, so this is known by counting. */
     @Override
     public Map<Member, Failure> apply(Change change) {
-        int size = sizes.getOrDefault(change.balancer(), 0);
-        boolean full = size + change.register().size() > MOST_MEMBERS;
+        int room = MOST_MEMBERS - sizes.getOrDefault(change.balancer(), 0);
         LoadBalancer balancer =
                 new ClassicLoadBalancer(client, change.balancer().name());
-        Map<Member, Failure> refused = Replacement.of(change, balancer, MOST_MEMBERS, full);
+        Map<Member, Failure> refused = Replacement.of(change, balancer, MOST_MEMBERS, room);
         sizes.merge(
                 change.balancer(),
                 change.register().size() - change.deregister().size(),

@@ -1,5 +1,6 @@
 package io.github.rollcall;
 
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Set;
@@ -20,15 +21,20 @@ final class Replacement {
      * Makes it. Where none of the new members is taken the old ones stay.
      *
      * @param batch how many members a call may have
-     * @param full whether it is known that there is no room for all before some have left
+     * @param room how many more members it can have before some have left
      * @return the members that were refused, and why
      * @throws Failure when it is not about single members
      */
-    static Map<Member, Failure> of(Change change, LoadBalancer balancer, int batch, boolean full) {
+    static Map<Member, Failure> of(Change change, LoadBalancer balancer, int batch, int room) {
         Replacement replacement = new Replacement(balancer, batch);
-        if (full) {
+        if (room < change.register().size()) {
+            Set<Member> first =
+                    change.register().stream().limit(Math.max(0, room)).collect(Collectors.toSet());
+            Set<Member> rest = new HashSet<>(change.register());
+            rest.removeAll(first);
+            replacement.register(first);
             replacement.deregister(change.deregister());
-            replacement.register(change.register());
+            replacement.register(rest);
             return replacement.refused;
         }
         replacement.register(change.register());

@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Queue;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
@@ -91,8 +92,8 @@ final class Route53Balancers implements Balancers {
         return zones.computeIfAbsent(change.balancer().zone(), Zone::new).apply(change);
     }
 
-    /** One record set's change. @param action null when there is nothing to do */
-    private record Edit(Waiting of, ChangeAction action, ResourceRecordSet set) {
+    /** What makes one record set as it is to be. */
+    private record SetChange(ChangeAction action, ResourceRecordSet set) {
         private int values() {
             return set.resourceRecords().size() * (action == ChangeAction.UPSERT ? 2 : 1);
         }
@@ -103,11 +104,26 @@ final class Route53Balancers implements Balancers {
                             .sum()
                     * (action == ChangeAction.UPSERT ? 2 : 1);
         }
+    }
+
+    /** The record sets of one name: both together, so that no old address goes whose successor is refused. */
+    private record Edit(Waiting of, List<SetChange> sets) {
+        private int values() {
+            return sets.stream().mapToInt(SetChange::values).sum();
+        }
+
+        private int characters() {
+            return sets.stream().mapToInt(SetChange::characters).sum();
+        }
+
+        private boolean fits() {
+            return values() <= MOST_VALUES && characters() <= MOST_CHARACTERS;
+        }
 
         /** The members of the change that this is about. */
         private Stream<Member> members() {
             return Stream.concat(of.change.register().stream(), of.change.deregister().stream())
-                    .filter(m -> type(m) == set.type());
+                    .filter(m -> sets.stream().anyMatch(s -> s.set.type() == type(m)));
         }
 
         /** The name, as AWS's messages have it. */
@@ -164,8 +180,7 @@ final class Route53Balancers implements Balancers {
                     if (found.problem() != null) {
                         w.done.completeExceptionally(found.problem());
                     } else {
-                        edit(w, RRType.A, found.a()).forEach(edits::add);
-                        edit(w, RRType.AAAA, found.aaaa()).forEach(edits::add);
+                        edits.addAll(edits(w, found));
                     }
                 }
                 Map<Edit, Failure> refused = Batches.send(batches(edits), this::send);
@@ -186,16 +201,29 @@ final class Route53Balancers implements Balancers {
         private void send(List<Edit> batch) {
             AwsCall.of(() -> client.changeResourceRecordSets(r -> r.hostedZoneId(id)
                     .changeBatch(b -> b.changes(batch.stream()
-                            .map(e -> software.amazon.awssdk.services.route53.model.Change.builder()
-                                    .action(e.action)
-                                    .resourceRecordSet(e.set)
+                            .flatMap(edit -> edit.sets.stream())
+                            .map(s -> software.amazon.awssdk.services.route53.model.Change.builder()
+                                    .action(s.action)
+                                    .resourceRecordSet(s.set)
                                     .build())
                             .toList()))));
         }
     }
 
+    private static List<Edit> edits(Waiting w, RecordSets.Found found) {
+        List<SetChange> sets = Stream.of(change(w, RRType.A, found.a()), change(w, RRType.AAAA, found.aaaa()))
+                .flatMap(Optional::stream)
+                .toList();
+        Edit both = new Edit(w, sets);
+        return sets.isEmpty()
+                ? List.of()
+                : both.fits()
+                        ? List.of(both)
+                        : sets.stream().map(set -> new Edit(w, List.of(set))).toList();
+    }
+
     /** What makes one set as the change wants it, if it is not so already. */
-    private static Stream<Edit> edit(Waiting w, RRType type, ResourceRecordSet old) {
+    private static Optional<SetChange> change(Waiting w, RRType type, ResourceRecordSet old) {
         Set<String> before = RecordSets.addresses(old).collect(Collectors.toCollection(LinkedHashSet::new));
         Set<String> after = new LinkedHashSet<>(before);
         w.change.register().stream()
@@ -204,10 +232,10 @@ final class Route53Balancers implements Balancers {
                 .forEach(after::add);
         w.change.deregister().stream().map(Member::id).forEach(after::remove);
         if (after.equals(before)) {
-            return Stream.of();
+            return Optional.empty();
         }
         if (after.isEmpty()) {
-            return Stream.of(new Edit(w, ChangeAction.DELETE, old));
+            return Optional.of(new SetChange(ChangeAction.DELETE, old));
         }
         ResourceRecordSet set = ResourceRecordSet.builder()
                 .name(old == null ? w.change.balancer().domain() : old.name())
@@ -217,7 +245,7 @@ final class Route53Balancers implements Balancers {
                         .map(value -> ResourceRecord.builder().value(value).build())
                         .toList())
                 .build();
-        return Stream.of(new Edit(w, ChangeAction.UPSERT, set));
+        return Optional.of(new SetChange(ChangeAction.UPSERT, set));
     }
 
     /** As many together as the limits allow. */

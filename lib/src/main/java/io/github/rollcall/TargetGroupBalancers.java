@@ -1,6 +1,6 @@
 package io.github.rollcall;
 
-import java.util.HashMap;
+import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -9,6 +9,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 import java.util.concurrent.Executor;
+import java.util.function.BiConsumer;
 import java.util.function.Function;
 import java.util.stream.Collectors;
 import software.amazon.awssdk.services.elasticloadbalancingv2.ElasticLoadBalancingV2Client;
@@ -46,35 +47,45 @@ final class TargetGroupBalancers implements Balancers {
 
     @Override
     public Map<BalancerName, Reading> members(Set<BalancerName> names) {
-        Map<BalancerName, Reading> read = read(names);
-        // A remembered group that is gone may have been made again.
-        Set<BalancerName> gone = new HashSet<>(names);
-        gone.removeAll(read.keySet());
-        gone.removeIf(name -> known.remove(name.name()) == null);
-        if (!gone.isEmpty()) {
-            read.putAll(read(gone));
-        }
+        Map<BalancerName, Reading> read = new ConcurrentHashMap<>();
+        members(names, read::put);
         return read;
     }
 
-    /** Without those that are not found. */
-    private Map<BalancerName, Reading> read(Set<BalancerName> names) {
+    @Override
+    public void members(Set<BalancerName> names, BiConsumer<BalancerName, Reading> each) {
+        Set<BalancerName> gone = read(names, each);
+        // A remembered group that is gone may have been made again.
+        gone.removeIf(name -> known.remove(name.name()) == null);
+        if (!gone.isEmpty()) {
+            read(gone, each);
+        }
+    }
+
+    /** @return those that are not found */
+    private Set<BalancerName> read(Set<BalancerName> names, BiConsumer<BalancerName, Reading> each) {
         find(names.stream().map(BalancerName::name).collect(Collectors.toSet()));
-        Map<BalancerName, CompletableFuture<Reading>> asked = new HashMap<>();
+        Set<BalancerName> gone = ConcurrentHashMap.newKeySet();
+        List<CompletableFuture<Void>> asked = new ArrayList<>();
         for (BalancerName name : names) {
             Known group = known.get(name.name());
-            if (group != null) {
-                asked.put(name, CompletableFuture.supplyAsync(() -> read(group), threads));
+            if (group == null) {
+                gone.add(name);
+                continue;
             }
+            asked.add(CompletableFuture.runAsync(
+                    () -> {
+                        Reading reading = read(group);
+                        if (reading.problem() != null && AwsCall.isNotFound(reading.problem())) {
+                            gone.add(name);
+                        } else {
+                            each.accept(name, reading);
+                        }
+                    },
+                    threads));
         }
-        Map<BalancerName, Reading> read = new HashMap<>();
-        asked.forEach((name, answer) -> {
-            Reading reading = answer.join();
-            if (reading.problem() == null || !AwsCall.isNotFound(reading.problem())) {
-                read.put(name, reading);
-            }
-        });
-        return read;
+        asked.forEach(CompletableFuture::join);
+        return gone;
     }
 
     private static Reading read(Known group) {
@@ -125,7 +136,7 @@ final class TargetGroupBalancers implements Balancers {
 
     @Override
     public Map<Member, Failure> apply(Change change) {
-        return with(change.balancer(), group -> Replacement.of(change, group, MOST_TARGETS, false));
+        return with(change.balancer(), group -> Replacement.of(change, group, MOST_TARGETS, Integer.MAX_VALUE));
     }
 
     /** Does something with a group, and once more, found again, where it turns out to be gone. */

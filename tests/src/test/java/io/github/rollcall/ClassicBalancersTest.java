@@ -130,6 +130,19 @@ class ClassicBalancersTest extends BalancersScene {
     }
 
     @Test
+    void aLoadBalancerThatHasSomeRoomTakesNewMembersBeforeOldOnesLeave() {
+        Balancers elb = balancers(ELB);
+        change(elb, web, many(999), none());
+        elb.members(Set.of(web));
+        aws.throttle(DEREGISTER, 1);
+
+        assertThatThrownBy(() -> change(elb, web, members("i-new", "i-newer"), many(999)))
+                .hasMessageContaining("throttled");
+
+        assertThat(moto.registered(web.name())).hasSize(1_000).containsAnyOf("i-new", "i-newer");
+    }
+
+    @Test
     void oneInstanceThatAwsDoesNotKnowKeepsNoOtherOut() {
         Balancers elb = balancers(ELB);
         aws.error(REGISTER + " with i-bad", ALWAYS, 400, "InvalidInstance", "Could not find EC2 instance i-bad.");

@@ -190,6 +190,17 @@ class Route53BalancersTest extends BalancersScene {
     }
 
     @Test
+    void anOldAddressStaysWhereTheNewOneOfTheOtherKindIsRefused() {
+        change(dns, www, addresses("10.0.0.1"), none());
+        aws.error(CHANGE + " with fd00", ALWAYS, 400, "InvalidChangeBatch", "[It is bad]");
+
+        assertThat(change(dns, www, addresses("fd00::5"), addresses("10.0.0.1")))
+                .containsOnlyKeys(new Member("fd00::5", null), new Member("10.0.0.1", null));
+
+        assertThat(moto.recordSets(zone)).extracting(ResourceRecordSet::type).containsExactly(RRType.A);
+    }
+
+    @Test
     void theLastValueIsRemovedWithTheSetAsItWas() {
         given(set("www.example.com", RRType.A, 300, "10.0.0.2", "10.0.0.1").build());
 

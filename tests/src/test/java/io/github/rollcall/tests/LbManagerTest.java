@@ -167,6 +167,22 @@ class LbManagerTest extends LbManagerScene {
     }
 
     @Test
+    void aTargetGroupThatAwsDoesNotAnswerForDelaysNoOther() {
+        String slow = moto.targetGroup(TargetTypeEnum.INSTANCE);
+        String other = moto.targetGroup(TargetTypeEnum.INSTANCE);
+        String id = instance();
+        aws.delay("DescribeTargetHealth with " + slow + "%2F", AwsProxy.ALWAYS, Duration.ofSeconds(60));
+        etcd.put(PATH + "alb/us-east-1/" + slow + "/multiple/" + id, "");
+        Run run = manager();
+        await().until(() -> aws.calls("DescribeTargetHealth with " + slow + "%2F") > 0);
+
+        etcd.put(PATH + "alb/us-east-1/" + other + "/multiple/" + id, "");
+
+        await().atMost(5, TimeUnit.SECONDS).until(() -> moto.targets(other), List.of(id + ":8080")::equals);
+        assertThat(run.isAlive()).isTrue();
+    }
+
+    @Test
     void driftIsMended() {
         String[] ids = instances(2);
         put("multiple", ids[0]);
