@@ -173,7 +173,13 @@ public final class Servers {
 
     /** Whatever happens to a test, nothing outlives the JVM that started it. */
     static void endWithThisProcess(Process process) {
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(process)));
+        try {
+            Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(process)));
+        } catch (IllegalStateException ending) {
+            // Too late for a hook: the tests go on for a moment while this JVM ends.
+            stop(process);
+            throw ending;
+        }
     }
 
     /** Removes a file or a folder with all that is in it; nothing, if it is not there. */

@@ -266,7 +266,7 @@ class LbManagerFaultsTest extends LbManagerScene {
         run.says("warning");
         run.says("works again");
 
-        assertThat(registrations()).isEqualTo(1);
+        awaitCalls(1, this::registrations);
         assertThat(deregistrations()).isZero();
     }
 

@@ -1,5 +1,6 @@
 package io.github.rollcall.tests;
 
+import static org.assertj.core.api.Assertions.assertThat;
 import static org.awaitility.Awaitility.await;
 
 import com.google.gson.JsonArray;
@@ -16,6 +17,7 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Supplier;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import software.amazon.awssdk.services.ec2.model.Instance;
@@ -141,6 +143,12 @@ abstract class LbManagerScene {
     void awaitMembersOf(String name, String... ids) {
         List<String> expected = Stream.of(ids).sorted().toList();
         await(name + " has " + expected).until(() -> moto.members(name), expected::equals);
+    }
+
+    /** AWS has done it a moment before the proxy counts the call. */
+    static void awaitCalls(int expected, Supplier<Integer> calls) {
+        await().until(() -> calls.get() >= expected);
+        assertThat(calls.get()).isEqualTo(expected);
     }
 
     int registrations() {

@@ -118,7 +118,7 @@ class LbManagerTest extends LbManagerScene {
         putTogether("multiple", ids);
 
         awaitMembers(ids);
-        assertThat(registrations()).isEqualTo(2);
+        awaitCalls(2, this::registrations);
     }
 
     @Test
@@ -205,7 +205,7 @@ class LbManagerTest extends LbManagerScene {
 
         await().until(() -> aws.calls("DescribeLoadBalancers") > 3);
 
-        assertThat(registrations() + deregistrations()).isEqualTo(1);
+        awaitCalls(1, () -> registrations() + deregistrations());
         assertThat(etcd.revision()).isEqualTo(revision);
     }
 
