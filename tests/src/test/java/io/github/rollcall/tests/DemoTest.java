@@ -25,6 +25,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
 
 /** What is promised of demo: what it shows is asked of its servers while it waits between two parts. */
 @Tag("once")
@@ -129,7 +130,7 @@ class DemoTest {
     }
 
     @Test
-    void withoutRootThereIsNoDockerAndTheRestGoesOn() {
+    void withoutRootThereIsNoDockerAndTheRestGoesOn(@TempDir Path elsewhere) {
         // Nobody, and yet the owner of the caches of the user who tests.
         String[] nobody = {"unshare", "--user", "--map-user=65534", "--map-group=65534"};
         assumeTrue(
@@ -140,8 +141,11 @@ class DemoTest {
                 .under(nobody)
                 .env("XDG_CACHE_HOME", Objects.requireNonNullElse(System.getenv("XDG_CACHE_HOME"), home + "/.cache"))
                 .env("JBANG_DIR", Objects.requireNonNullElse(System.getenv("JBANG_DIR"), home + "/.jbang"))
+                .env("JBANG_REPO", Objects.requireNonNullElse(System.getenv("JBANG_REPO"), home + "/.m2/repository"))
+                .env("HOME", elsewhere.toString())
                 .start();
-        awaitOutput("verdict new");
+        // moto, etcd's members and the tool run.
+        awaitOutput("elb-presence: ready");
         List<ProcessHandle> started = demo.handle().descendants().toList();
         assertThat(started).hasSizeGreaterThan(1);
 
@@ -151,6 +155,7 @@ class DemoTest {
         assertThat(shown("etcd-presence: ")).contains("left out: Docker needs root, and this is nobody");
         assertThat(shown("lbmanager: ")).contains("lbmanager: ready").doesNotContain("left out");
         assertThat(shown("What next")).contains("README.md");
+        assertThat(elsewhere).as("what is not its cache").isEmptyDirectory();
         assertNothingIsLeft(started);
     }
 
